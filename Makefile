@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+#
+# The menu. The build itself is CMakeLists.txt; everything made lies in build/
+# and .venv/.
+PYTHON ?= python3
+PREFIX ?= /usr/local
+BUILD := build
+VENV := .venv
+RUN := $(VENV)/bin/python
+CMAKE := cmake -S . -G Ninja
+TESTED := -DLTZ_DEV=ON -DLTZ_FAULTS=ON -DLTZ_TESTS=ON
+
+# What the Python package is made of: it is installed again when one changes.
+PACKAGE := CMakeLists.txt pyproject.toml $(shell find include src python cmake -type f \
+	! -name '*.pyc' 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup build test check asan tsan tidy symbols model bench demo install clean \
+	build-release build-test build-asan build-tsan build-python
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.stamp ## packages and a virtual environment for building and testing
+$(VENV)/.stamp: scripts/setup.sh requirements-dev.txt
+	PYTHON=$(PYTHON) scripts/setup.sh $(VENV)
+
+build: build-release build-python ## the C libraries (build/release) and the Python package (.venv)
+
+test: setup ## everything that a change must pass; ends with `N passed, N failed`
+	@$(RUN) scripts/run_tests.py unit proc python tidy symbols
+
+check: setup ## test, and the C tests under the sanitizers
+	@$(RUN) scripts/run_tests.py unit proc python tidy symbols asan tsan
+
+asan: setup ## the C tests with address and undefined behaviour sanitizer
+	@$(RUN) scripts/run_tests.py asan
+
+tsan: setup ## the C tests with thread sanitizer
+	@$(RUN) scripts/run_tests.py tsan
+
+tidy: ## the style rules that are tests
+	@$(PYTHON) tests/tidy/tidy.py
+
+symbols: setup ## what the libraries export
+	@$(RUN) scripts/run_tests.py symbols
+
+model: ## the SPIN models of the protocols (about five minutes)
+	@scripts/run_models.sh $(BUILD)/model
+
+bench: build-python $(VENV)/.stamp-bench ## the benchmarks (about five minutes); BENCH= more arguments
+	$(RUN) bench/run.py $(BENCH)
+
+demo: build-python ## workers count words in one pool, one of them is killed
+	$(RUN) demo/wordcount.py
+
+install: build-release ## the C library, its header and pkg-config file to PREFIX
+	cmake --install $(BUILD)/release --prefix $(PREFIX) --component c
+
+clean: ## removes what was built, not .venv
+	rm -rf $(BUILD)
+
+# ---- how things are built ---------------------------------------------------------
+
+build-release: $(VENV)/.stamp
+	@$(CMAKE) -B $(BUILD)/release >/dev/null
+	@cmake --build $(BUILD)/release
+
+build-test: $(VENV)/.stamp
+	@$(CMAKE) -B $(BUILD)/test $(TESTED) >/dev/null
+	@cmake --build $(BUILD)/test
+
+build-asan: $(VENV)/.stamp
+	@$(CMAKE) -B $(BUILD)/asan $(TESTED) -DLTZ_SANITIZE=address >/dev/null
+	@cmake --build $(BUILD)/asan
+
+build-tsan: $(VENV)/.stamp
+	@$(CMAKE) -B $(BUILD)/tsan $(TESTED) -DLTZ_SANITIZE=thread >/dev/null
+	@cmake --build $(BUILD)/tsan
+
+build-python: $(VENV)/.stamp-python
+$(VENV)/.stamp-python: $(PACKAGE) $(VENV)/.stamp
+	$(RUN) -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps --force-reinstall .
+	@touch $@
+
+$(VENV)/.stamp-bench: bench/requirements.txt $(VENV)/.stamp
+	$(RUN) -m pip install -q --disable-pip-version-check -r bench/requirements.txt
+	@touch $@

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * latzero.h - shared memory pools: one live map, many processes, no server.
+ *
+ * A pool is one anonymous shared memory. Processes of one machine join it by
+ * name; each then reads and writes the same key -> value map directly, without
+ * a message to anybody. The pool lives exactly as long as some process is
+ * joined; the kernel frees it when the last one leaves, however it leaves.
+ *
+ * Words
+ *   pool     one named shared memory
+ *   member   a process joined to it
+ *   handle   `ltz_pool *`: this process' way to a pool. All handles of one
+ *            process on one pool share one membership.
+ *
+ * Results
+ *   Every function that returns int returns 0 when it did what was asked, a
+ *   small positive number for an expected outcome that the caller must handle
+ *   (LTZ_NOT_FOUND ...), or a negative errno for a failure. Outputs are
+ *   written on 0 only, unless said otherwise. After a failure the pool is as
+ *   it was before the call. ltz_strerror() gives one line for any of them.
+ *
+ * What may run together
+ *   All functions may be called from any thread of any member at the same
+ *   time, with one exception: the caller excludes ltz_close(h) against running
+ *   calls on the same handle h. Nothing here is async-signal-safe. No call
+ *   ever waits for another process' progress, except ltz_create, ltz_connect,
+ *   ltz_list and ltz_destroy, which end at their timeout.
+ *
+ * Consistency
+ *   Every operation on a key is linearizable across processes. Operations on
+ *   several keys are one linearizable operation for each key.
+ *
+ * fork
+ *   After fork() the child's handles work: the child becomes a member of its
+ *   own at its first call. Between fork() and that call it holds nothing of
+ *   the pool. A child made by raw clone() without the libc's fork handlers
+ *   must not use its parent's handles.
+ *
+ * Memory
+ *   Memory is reserved in the address space and taken from the system only as
+ *   data comes; running out is -ENOSPC, never a signal. Deleted memory goes
+ *   back to the system after about a second.
+ *
+ * Signals
+ *   The library installs no handler. Its one thread blocks all signals.
+ */
+#ifndef LATZERO_H
+#define LATZERO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LTZ_VERSION_STRING "0.1.0"
+
+#if defined(__GNUC__)
+#define LTZ_API __attribute__((visibility("default")))
+#else
+#define LTZ_API
+#endif
+
+/* ---- results ---------------------------------------------------------------- */
+
+enum ltz_outcome {
+	LTZ_OK        = 0,
+	LTZ_NOT_FOUND = 1, /* no such key (missing or expired)                    */
+	LTZ_REFUSED   = 2, /* NX, XX or IF_VERSION said no; nothing changed        */
+	LTZ_TRUNCATED = 3, /* the caller's buffer is too small; nothing changed    */
+	LTZ_MISMATCH  = 4, /* the value is not of the kind this operation changes  */
+	LTZ_OVERFLOW  = 5, /* the result does not fit 64 bits; nothing changed     */
+};
+
+/*
+ * Negative results that have a meaning of their own here:
+ *   -ENOENT     no such pool          -EEXIST     a pool of that name exists
+ *   -EINVAL     a bad argument        -ETIMEDOUT  no member answered in time
+ *   -ENOSPC     the pool or the system has no memory left for this value
+ *   -ESHUTDOWN  the pool was destroyed, or the handle is closed
+ *   -EUCLEAN    the pool's own structures are damaged
+ *   -EROFS      this handle is read-only
+ *   -EACCES     the rendezvous directory is not safe to use, or the listener
+ *               is another user's
+ *   -EPROTO     the listener does not speak this version of latzero
+ */
+
+/* One line for a result, static, never NULL. Any thread. */
+LTZ_API const char *ltz_strerror(int result);
+
+/*
+ * What exactly went wrong in this thread's last failing ltz_create,
+ * ltz_connect, ltz_exists, ltz_list or ltz_destroy: one line naming the file
+ * or limit and what to do; "" if there is nothing to add. Valid until this
+ * thread's next such call.
+ */
+LTZ_API const char *ltz_error_detail(void);
+
+/* ---- pools -------------------------------------------------------------------- */
+
+typedef struct ltz_pool ltz_pool;
+
+#define LTZ_NAME_MAX 100 /* bytes of a pool name: A-Z a-z 0-9 . _ -, not starting with '.' */
+
+enum ltz_open_flags {
+	LTZ_READONLY = 1u << 0, /* connect: every writing call gives -EROFS; data is mapped read-only */
+	LTZ_NO_PICKLE = 1u << 1, /* create: a property of the pool that every member can read          */
+};
+
+struct ltz_open_options {
+	const char *dir;         /* rendezvous directory; NULL: $LATZERO_DIR, else
+	                            $XDG_RUNTIME_DIR/latzero, else /tmp/latzero-UID           */
+	uint64_t max_size_bytes; /* create: the most memory for data; 0: as the system allows.
+	                            Rounded up to 64 KiB, at least 2 MiB                       */
+	unsigned flags;          /* enum ltz_open_flags                                       */
+	unsigned timeout_ms;     /* 0: 2000                                                   */
+};
+
+/*
+ * Makes the pool `name` and joins it. options may be NULL.
+ * -EEXIST when some process holds a pool of that name.
+ */
+LTZ_API int ltz_create(const char *name, const struct ltz_open_options *options, ltz_pool **out);
+
+/* Joins the pool `name`. -ENOENT when no process holds it. */
+LTZ_API int ltz_connect(const char *name, const struct ltz_open_options *options, ltz_pool **out);
+
+/*
+ * Gives the handle back; with the last handle of the process the process
+ * leaves the pool. NULL is allowed. The caller excludes running calls on it.
+ */
+LTZ_API void ltz_close(ltz_pool *pool);
+
+/* 0 if some process holds the pool, -ENOENT if not. dir as above, may be NULL. */
+LTZ_API int ltz_exists(const char *name, const char *dir);
+
+/*
+ * Frees the name at once and ends the pool for every member: each one's next
+ * call gives -ESHUTDOWN. The memory goes back as soon as nobody reads it.
+ */
+LTZ_API int ltz_destroy(const char *name, const struct ltz_open_options *options);
+
+struct ltz_pool_info {
+	char name[LTZ_NAME_MAX + 1];
+	uint8_t answered;         /* 0: every member is stopped; the fields below are 0 */
+	uint8_t auth, encryption; /* 0 or 1                                             */
+	uint32_t members;
+	uint64_t keys;            /* records, expired ones included until swept         */
+	uint64_t used_bytes;      /* memory of extents in use                           */
+	uint64_t max_bytes;
+	int64_t created_ms;        /* Unix time, milliseconds                            */
+	int64_t heartbeat_ms;      /* Unix time of the answering member's last work      */
+};
+
+/*
+ * Asks every pool in the directory; calls visit once for each that some
+ * process holds, until it returns non-zero (which ltz_list then returns).
+ * Names that nobody holds any more are removed on the way.
+ */
+LTZ_API int ltz_list(const char *dir,
+                     int (*visit)(void *context, const struct ltz_pool_info *info),
+                     void *context);
+
+/* ---- keys and values -------------------------------------------------------------- */
+
+#define LTZ_KEY_MAX 65535 /* bytes of a key */
+
+/*
+ * A key is a type and 0..65535 bytes; keys of different types differ. The
+ * types belong to the caller's conventions; these are latzero's own:
+ */
+enum ltz_key_type {
+	LTZ_KEY_STR   = 1, /* UTF-8                                     */
+	LTZ_KEY_BYTES = 2,
+	LTZ_KEY_INT   = 3, /* minimal two's complement, little endian   */
+	LTZ_KEY_TUPLE = 4, /* see docs/design/codec.md                  */
+};
+
+typedef struct ltz_key {
+	const void *data;
+	uint32_t size;
+	uint8_t type; /* 1..7 */
+} ltz_key;
+
+/*
+ * A value is a type byte and any number of bytes. The core understands only
+ * the two types that ltz_add changes; all others belong to the caller.
+ */
+enum ltz_value_type {
+	LTZ_NONE    = 0,
+	LTZ_FALSE   = 1,
+	LTZ_TRUE    = 2,
+	LTZ_INT64   = 3, /* 8 bytes, little endian                     */
+	LTZ_FLOAT64 = 4, /* 8 bytes, IEEE 754, little endian           */
+	LTZ_STR     = 5, /* UTF-8                                      */
+	LTZ_BYTES   = 6,
+	LTZ_BYTEARRAY = 7,
+	LTZ_BIGINT  = 8, /* minimal two's complement, little endian    */
+	LTZ_PICKLE  = 9, /* protocol 5                                 */
+	LTZ_TYPE_FREE = 64, /* 64..255: yours                          */
+};
+
+typedef struct ltz_value {
+	const void *data;
+	uint64_t size;
+	uint8_t type;
+} ltz_value;
+
+/* What is known of a record. */
+typedef struct ltz_item {
+	uint64_t version;  /* changes with every write of the key and never comes back; never 0 */
+	uint64_t size;     /* bytes of the value                                                 */
+	int64_t ttl_ms;    /* remaining life in milliseconds; -1: does not expire                */
+	uint8_t type;
+} ltz_item;
+
+/* ---- one key ------------------------------------------------------------------------ */
+
+/*
+ * Copies the value into buf[0..capacity). item is written on 0 and on
+ * LTZ_TRUNCATED (buf then holds garbage); it may be NULL. buf may be NULL with
+ * capacity 0, to learn what is known of a value without copying it.
+ */
+LTZ_API int ltz_get(ltz_pool *pool, const ltz_key *key, void *buf, size_t capacity, ltz_item *item);
+
+enum ltz_set_flags {
+	LTZ_NX         = 1u << 0, /* only if the key is absent                       */
+	LTZ_XX         = 1u << 1, /* only if it is present                           */
+	LTZ_KEEP_TTL   = 1u << 2, /* keep the old record's expiry; ttl_ms is ignored */
+	LTZ_IF_VERSION = 1u << 3, /* only if its version is if_version; 0: absent    */
+};
+
+struct ltz_set_options {
+	unsigned flags;
+	uint64_t ttl_ms;     /* the key is gone that much later; 0: it stays */
+	uint64_t if_version;
+};
+
+/*
+ * Writes the value. options may be NULL. version may be NULL; it is the new
+ * record's. LTZ_REFUSED when a condition said no. A plain set clears an
+ * earlier expiry. -EINVAL for a key or ttl out of range; -ENOSPC.
+ */
+LTZ_API int ltz_set(ltz_pool *pool, const ltz_key *key, const ltz_value *value,
+                    const struct ltz_set_options *options, uint64_t *version);
+
+/* Removes the key. if_version 0: whatever it is. LTZ_NOT_FOUND, LTZ_REFUSED. */
+LTZ_API int ltz_delete(ltz_pool *pool, const ltz_key *key, uint64_t if_version);
+
+/* ltz_get and ltz_delete in one step. LTZ_TRUNCATED: nothing was removed. */
+LTZ_API int ltz_pop(ltz_pool *pool, const ltz_key *key, void *buf, size_t capacity, ltz_item *item);
+
+/* A number: an LTZ_INT64 or an LTZ_FLOAT64. */
+typedef struct ltz_number {
+	uint8_t type;
+	union {
+		int64_t i64;
+		double f64;
+	} as;
+} ltz_number;
+
+/*
+ * value := value + by, atomically; a missing key counts as `initial`. The sum
+ * is an LTZ_FLOAT64 if either side is. Keeps the expiry. LTZ_MISMATCH when the
+ * value is no number (item_type, if not NULL, then says what it is),
+ * LTZ_OVERFLOW when the sum of two integers leaves 64 bits.
+ */
+LTZ_API int ltz_add(ltz_pool *pool, const ltz_key *key, ltz_number by, ltz_number initial,
+                    ltz_number *sum, uint8_t *item_type);
+
+/* Sets the remaining life to ttl_ms; 0: for ever. LTZ_NOT_FOUND. */
+LTZ_API int ltz_expire(ltz_pool *pool, const ltz_key *key, uint64_t ttl_ms);
+
+/* ---- many keys ------------------------------------------------------------------------ */
+
+/*
+ * A hint that these keys are looked up next: brings their index lines, then
+ * their records, near. Writes nothing, never fails. Best with 8 to 32 keys.
+ */
+LTZ_API void ltz_prefetch(ltz_pool *pool, const ltz_key *keys, size_t count);
+
+/* Number of records; exact when nothing runs. Expired ones count until swept (<= 1 s). */
+LTZ_API int ltz_count(ltz_pool *pool, uint64_t *count);
+
+/* Removes every key that is there when its place is reached. removed may be NULL. */
+LTZ_API int ltz_clear(ltz_pool *pool, uint64_t *removed);
+
+/*
+ * One key of a scan: this header, then `size` bytes, then zeros up to the next
+ * multiple of 8.
+ */
+struct ltz_scan_entry {
+	uint64_t version;
+	uint32_t size;
+	uint8_t type;
+	uint8_t reserved[3];
+};
+
+/*
+ * Appends keys to buf as struct ltz_scan_entry, from *cursor on, until about
+ * `count` keys are found or the buffer is full. Start with *cursor = 0; the
+ * scan is over when *cursor is 0 again. *used is the number of bytes filled.
+ * prefix may be NULL: only keys of its type that begin with its bytes.
+ * A key present all the time is given exactly once, one that comes or goes
+ * meanwhile at most once, also while the index grows or shrinks; no order.
+ * LTZ_TRUNCATED: the buffer cannot hold the next place's keys: *used is then
+ * the size needed. LTZ_SCAN_BUFFER always suffices for keys of <= 255 bytes.
+ */
+#define LTZ_SCAN_BUFFER (256 * 1024)
+LTZ_API int ltz_scan(ltz_pool *pool, uint64_t *cursor, size_t count, const ltz_key *prefix,
+                     void *buf, size_t capacity, size_t *used);
+
+/* ---- looking inside ------------------------------------------------------------------- */
+
+struct ltz_stats {
+	uint64_t keys, used_bytes, committed_bytes, max_bytes;
+	uint64_t hits, misses, sets, deletes, expired; /* sums over the living members */
+	uint64_t resizes, recovered_members;
+	uint64_t index_buckets, index_lines;
+	uint64_t version;       /* next unused record version, roughly: a clock of writes */
+	uint32_t members;
+	uint32_t flags;         /* enum ltz_open_flags the pool was made with             */
+	int64_t created_ms;     /* Unix time                                              */
+	uint8_t auth, encryption;
+};
+LTZ_API int ltz_get_stats(ltz_pool *pool, struct ltz_stats *stats);
+
+struct ltz_member_info {
+	uint32_t pid, uid;        /* for people: as the member itself saw them */
+	char program[32];
+	int64_t joined_ms;         /* Unix time */
+	int64_t heartbeat_ms;
+	uint64_t hits, misses, sets, deletes;
+	uint32_t views;
+	uint8_t self;             /* 1: this process */
+};
+/* Calls visit for every living member until it returns non-zero, which is then returned. */
+LTZ_API int ltz_members(ltz_pool *pool,
+                        int (*visit)(void *context, const struct ltz_member_info *info),
+                        void *context);
+
+/*
+ * Walks the whole pool and calls report with one line for each broken
+ * invariant. Safe while others work (it then reports only what cannot be
+ * explained by their work); exact when nothing runs. 0: it was walked.
+ */
+LTZ_API int ltz_check(ltz_pool *pool, void (*report)(void *context, const char *line), void *context);
+
+LTZ_API const char *ltz_name(const ltz_pool *pool);
+LTZ_API unsigned ltz_flags(const ltz_pool *pool); /* the pool's, with LTZ_READONLY if the handle is */
+
+/* ---- handing a pool to a child process ---------------------------------------------------- */
+
+/*
+ * Two descriptors (memory, listening socket) that let another process join as
+ * a trusted member without a name or a password. They stay the library's:
+ * duplicate or pass them on, do not close them. Valid until ltz_close.
+ */
+LTZ_API int ltz_export(ltz_pool *pool, int fds[2]);
+
+/* Joins by descriptors received from ltz_export; takes both over, also on failure. */
+LTZ_API int ltz_import(const char *name, const int fds[2], const struct ltz_open_options *options, ltz_pool **out);
+
+/*
+ * Fork control for runtimes that watch their own threads (CPython): by
+ * default the parent's thread is started again inside fork(). After
+ * ltz_defer_restart(1), it stays stopped until ltz_restart().
+ */
+LTZ_API void ltz_defer_restart(int yes);
+LTZ_API void ltz_restart(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * names.c - the public calls on names: exists, list, destroy.
+ *
+ * exists and list ask with little patience: a pool whose members are all
+ * stopped exists all the same, as somebody listens.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "pool/join.h"
+#include "pool/rendezvous.h"
+#include "shm/mem.h"
+#include "store/map.h"
+#include "sys/sys.h"
+
+#define TIMEOUT_MS 2000u
+#define PATIENCE_NS 200000000ull
+
+static uint64_t in_ms(uint64_t ms)
+{
+	return ltz__sys_boottime_ns() + ms * 1000000u;
+}
+
+/*
+ * Is there a pool behind the name, and what does it say? 0: there is
+ * (info->answered says whether it spoke); -ENOENT, the name is then removed.
+ */
+static int look(struct ltz_place *place, const char *name, enum ltz_question question,
+                uint64_t deadline_ns, struct ltz_pool_info *info)
+{
+	uint64_t patience_ns = ltz__sys_boottime_ns() + PATIENCE_NS;
+	struct ltz_answer answer = { 0 };
+	int r = ltz__place_ask(place, name, question, patience_ns < deadline_ns ? patience_ns : deadline_ns, &answer);
+
+	switch (r) {
+	case 0:
+		*info = answer.info;
+		break;
+	case -ETIMEDOUT:
+		*info = (struct ltz_pool_info){ 0 };
+		break;
+	case -ECONNREFUSED:
+		r = ltz__place_prune(place, name, deadline_ns);
+		return r < 0 ? r : -ENOENT;
+	case -ESHUTDOWN: /* destroyed; its members are letting go */
+		return -ENOENT;
+	default:
+		return r;
+	}
+	memcpy(info->name, name, strlen(name) + 1);
+	return 0;
+}
+
+int ltz_exists(const char *name, const char *dir)
+{
+	struct ltz_place place;
+	struct ltz_pool_info info;
+
+	(void)ltz__fail(0, NULL);
+	int r = ltz__name_check(name);
+	if (r == 0)
+		r = ltz__place_open(&place, dir);
+	if (r < 0)
+		return r;
+	r = look(&place, name, LTZ_ASK_IDENTITY, in_ms(TIMEOUT_MS), &info);
+	ltz__place_close(&place);
+	return r;
+}
+
+/* ---- list ------------------------------------------------------------------------------ */
+
+/* Asks all pools; *infos is the caller's to free. */
+static int look_at_all(struct ltz_place *place, struct ltz_pool_info **infos, unsigned *count)
+{
+	char (*names)[LTZ_NAME_MAX + 1];
+	uint64_t deadline_ns = in_ms(TIMEOUT_MS);
+	unsigned name_count, found = 0;
+	int r = ltz__place_names(place, &names, &name_count);
+
+	if (r < 0)
+		return r;
+	*infos = calloc(name_count + 1, sizeof **infos);
+	if (*infos == NULL) {
+		free(names);
+		return -ENOMEM;
+	}
+	for (unsigned i = 0; i < name_count; i++)
+		/* One that cannot be asked is no reason to hide the others. */
+		if (look(place, names[i], LTZ_ASK_INFO, deadline_ns, &(*infos)[found]) == 0)
+			found++;
+	free(names);
+	*count = found;
+	return 0;
+}
+
+int ltz_list(const char *dir, int (*visit)(void *context, const struct ltz_pool_info *info), void *context)
+{
+	struct ltz_place place;
+	struct ltz_pool_info *infos;
+	unsigned count;
+
+	(void)ltz__fail(0, NULL);
+	int r = ltz__place_open(&place, dir);
+	if (r < 0)
+		return r;
+	r = look_at_all(&place, &infos, &count);
+	ltz__place_close(&place);
+	if (r < 0)
+		return r;
+	(void)ltz__fail(0, NULL); /* what some pool did not answer is not this call's failure */
+	for (unsigned i = 0; r == 0 && i < count; i++)
+		r = visit(context, &infos[i]);
+	free(infos);
+	return r;
+}
+
+/* ---- destroy -------------------------------------------------------------------------------- */
+
+/* No wait in here: a child forked meanwhile would keep the lock of our row. */
+static int destroy_memory(int memfd, const char *name)
+{
+	const struct ltz_mem_options options = { 0 };
+	struct ltz_mem *mem;
+	int r = ltz__map_attach(memfd, &options, &mem);
+
+	if (r < 0)
+		return ltz__fail(r, "cannot join the memory of pool '%s': %s", name, ltz__strerror(r));
+	ltz__mem_destroy(mem);
+	ltz__map_detach(mem);
+	return 0;
+}
+
+/* Under the directory's lock: the name leads to one pool from the question to its removal. */
+static int destroy_locked(struct ltz_place *place, const char *name, uint64_t deadline_ns)
+{
+	char file[LTZ_FILE_NAME_MAX];
+	struct ltz_answer answer;
+	int r = ltz__place_ask(place, name, LTZ_ASK_JOIN, deadline_ns, &answer);
+
+	if (r < 0)
+		return r;
+	r = ltz__join_verify(answer.memfd, answer.listener);
+	if (r == 0)
+		r = destroy_memory(answer.memfd, name);
+	ltz__sys_close(answer.memfd);
+	ltz__sys_close(answer.listener);
+	if (r < 0)
+		return r;
+	ltz__name_file(name, file);
+	r = ltz__sys_unlink(place->dir, file);
+	return r == -ENOENT ? 0 : r; /* removed by hand */
+}
+
+static int destroy_once(struct ltz_place *place, const char *name, uint64_t deadline_ns)
+{
+	struct ltz_answer answer;
+	/* First without the lock: stopped members may keep us waiting, but nobody else. */
+	int r = ltz__place_ask(place, name, LTZ_ASK_IDENTITY, deadline_ns, &answer);
+
+	if (r == 0)
+		r = ltz__place_lock(place, deadline_ns);
+	if (r < 0)
+		return r;
+	r = destroy_locked(place, name, deadline_ns);
+	ltz__place_unlock(place);
+	return r;
+}
+
+int ltz_destroy(const char *name, const struct ltz_open_options *options)
+{
+	struct ltz_place place;
+	unsigned timeout_ms = options != NULL && options->timeout_ms != 0 ? options->timeout_ms : TIMEOUT_MS;
+	uint64_t deadline_ns = in_ms(timeout_ms);
+
+	(void)ltz__fail(0, NULL);
+	int r = ltz__name_check(name);
+	if (r == 0)
+		r = ltz__place_open(&place, options != NULL ? options->dir : NULL);
+	if (r < 0)
+		return r;
+	for (;;) {
+		r = destroy_once(&place, name, deadline_ns);
+		if (r == -ECONNREFUSED)
+			r = ltz__place_prune(&place, name, deadline_ns);
+		else if (r == -ESHUTDOWN) /* by another one */
+			r = ltz__place_pause(&place, deadline_ns);
+		else
+			break;
+		if (r < 0)
+			break;
+	}
+	if (r == -ENOENT)
+		ltz__fail(r, "no process holds a pool '%s' in %s", name, place.path);
+	ltz__place_close(&place);
+	return r;
+}

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rendezvous.c - finding a pool by name: the directory, its sockets, the
+ * questions. See rendezvous.h for who may remove a name, and when.
+ *
+ * How long things take
+ * - A question is sent at once; if no answer has come after ATTEMPT_NS the
+ *   connection is dropped and made anew (another member will take it), with
+ *   twice the patience, so that a busy machine gets its answer too.
+ * - A pause lasts PAUSE_NS: others remove a name or empty a queue in less.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "pool/registry.h"
+#include "pool/rendezvous.h"
+#include "sys/sys.h"
+
+#define ATTEMPT_NS 100000000ull
+#define PAUSE_NS 2000000ull
+#define LEAVE_TRIES 50
+
+#define SUFFIX ".sock"
+#define TEMPORARY ".new-" /* how ltz__sys_listen names begin */
+
+/* All open places of the process, under the registry lock. */
+static struct ltz_place *open_places;
+
+/* ---- names --------------------------------------------------------------------- */
+
+static bool is_name(const char *name)
+{
+	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+	size_t length = strnlen(name, LTZ_NAME_MAX + 1);
+
+	return length >= 1 && length <= LTZ_NAME_MAX && name[0] != '.' && strspn(name, letters) == length;
+}
+
+int ltz__name_check(const char *name)
+{
+	if (name != NULL && is_name(name))
+		return 0;
+	return ltz__fail(-EINVAL, "a pool name is 1 to %d of A-Z a-z 0-9 . _ - and does not begin with '.'", LTZ_NAME_MAX);
+}
+
+void ltz__name_file(const char *name, char file[LTZ_FILE_NAME_MAX])
+{
+	snprintf(file, LTZ_FILE_NAME_MAX, "%.*s" SUFFIX, LTZ_NAME_MAX, name);
+}
+
+bool ltz__name_of_file(const char *file, char name[LTZ_NAME_MAX + 1])
+{
+	size_t length = strlen(file), suffix = strlen(SUFFIX);
+
+	if (length <= suffix || length - suffix > LTZ_NAME_MAX || strcmp(file + length - suffix, SUFFIX) != 0)
+		return false;
+	memcpy(name, file, length - suffix);
+	name[length - suffix] = '\0';
+	return is_name(name);
+}
+
+/* ---- the directory ----------------------------------------------------------------- */
+
+static int choose_directory(const char *wanted, char *path, size_t size)
+{
+	const char *own = getenv("LATZERO_DIR"), *runtime = getenv("XDG_RUNTIME_DIR");
+	int length;
+
+	if (wanted != NULL)
+		length = snprintf(path, size, "%s", wanted);
+	else if (own != NULL && own[0] != '\0')
+		length = snprintf(path, size, "%s", own);
+	else if (runtime != NULL && runtime[0] != '\0')
+		length = snprintf(path, size, "%s/latzero", runtime);
+	else
+		length = snprintf(path, size, "/tmp/latzero-%u", ltz__sys_uid());
+	if (length < 0 || (size_t)length >= size)
+		return ltz__fail(-ENAMETOOLONG, "the path of the rendezvous directory is longer than %zu bytes", size - 1);
+	return 0;
+}
+
+int ltz__place_open(struct ltz_place *place, const char *path)
+{
+	char why[300] = "";
+	int r;
+
+	place->lock = place->socket = -1;
+	r = choose_directory(path, place->path, sizeof place->path);
+	if (r < 0)
+		return r;
+	r = ltz__registry_enter();
+	if (r < 0)
+		return r;
+	r = place->dir = ltz__sys_directory(place->path, why, sizeof why);
+	if (r < 0) {
+		ltz__registry_leave();
+		return ltz__fail(r, "%s", why);
+	}
+	place->next = open_places;
+	open_places = place;
+	return 0;
+}
+
+static void close_descriptors(struct ltz_place *place)
+{
+	ltz__sys_close(place->socket);
+	ltz__sys_close(place->lock);
+	ltz__sys_close(place->dir);
+	place->socket = place->lock = place->dir = -1;
+}
+
+void ltz__place_close(struct ltz_place *place)
+{
+	struct ltz_place **link = &open_places;
+
+	while (*link != NULL && *link != place)
+		link = &(*link)->next;
+	if (*link != NULL)
+		*link = place->next;
+	close_descriptors(place);
+	ltz__registry_leave();
+}
+
+void ltz__rendezvous_forked(void)
+{
+	for (struct ltz_place *place = open_places; place != NULL; place = place->next)
+		close_descriptors(place);
+	open_places = NULL;
+}
+
+/* ---- waiting ------------------------------------------------------------------------ */
+
+/* Until fd can be read; the registry lock is given up meanwhile. */
+static int await_readable(int fd, uint64_t timeout_ns)
+{
+	ltz__registry_leave();
+	int r = ltz__sys_wait_readable(fd, timeout_ns);
+	ltz__registry_reenter();
+	return r;
+}
+
+int ltz__place_pause(struct ltz_place *place, uint64_t deadline_ns)
+{
+	static const uint32_t never = 0;
+	uint64_t now_ns = ltz__sys_boottime_ns();
+
+	if (now_ns >= deadline_ns)
+		return ltz__fail(-ETIMEDOUT, "%s is kept busy by others", place->path);
+	ltz__registry_leave();
+	(void)ltz__sys_futex_wait(&never, never, deadline_ns - now_ns < PAUSE_NS ? deadline_ns - now_ns : PAUSE_NS);
+	ltz__registry_reenter();
+	return 0;
+}
+
+/* ---- asking -------------------------------------------------------------------------- */
+
+/* One connection, one question, one answer. -EAGAIN: the listener's queue is full. */
+static int ask_once(struct ltz_place *place, const char *name, enum ltz_question question,
+                    uint64_t patience_ns, struct ltz_answer *answer)
+{
+	char file[LTZ_FILE_NAME_MAX];
+	int r;
+
+	ltz__name_file(name, file);
+	r = place->socket = ltz__sys_connect(place->dir, file);
+	if (r < 0)
+		return r;
+	r = ltz__handshake_ask(place->socket, question, name);
+	if (r == 0)
+		r = await_readable(place->socket, patience_ns);
+	if (r == 0)
+		r = ltz__handshake_result(place->socket, question, answer);
+	ltz__sys_close(place->socket);
+	place->socket = -1;
+	return r;
+}
+
+int ltz__place_ask(struct ltz_place *place, const char *name, enum ltz_question question,
+                   uint64_t deadline_ns, struct ltz_answer *answer)
+{
+	uint64_t patience_ns = ATTEMPT_NS;
+	bool closing = false; /* some listener closed without an answer                 */
+	bool silent = false;  /* some listener gave no answer, and had time enough to   */
+
+	for (;;) {
+		uint64_t now_ns = ltz__sys_boottime_ns();
+		uint64_t left_ns = now_ns < deadline_ns ? deadline_ns - now_ns : 0;
+		int r = ask_once(place, name, question, left_ns < patience_ns ? left_ns : patience_ns, answer);
+
+		if (r != -EAGAIN && r != -ECONNRESET && r != -ETIMEDOUT)
+			return r;
+		closing |= r == -ECONNRESET;
+		silent |= r == -ETIMEDOUT && left_ns >= patience_ns;
+		if (left_ns == 0)
+			break;
+		if (r == -ETIMEDOUT)
+			patience_ns *= 2;
+		else if (ltz__place_pause(place, deadline_ns) < 0)
+			break;
+	}
+	if (closing && !silent)
+		return ltz__fail(-EPROTO, "whoever listens on %s/%s" SUFFIX " closes every connection unanswered",
+		                 place->path, name);
+	return ltz__fail(-ETIMEDOUT, "no member of pool '%s' answers on %s/%s" SUFFIX ": are they stopped?",
+	                 name, place->path, name);
+}
+
+/* ---- taking and removing names ---------------------------------------------------------- */
+
+int ltz__place_lock(struct ltz_place *place, uint64_t deadline_ns)
+{
+	for (;;) {
+		int r = ltz__sys_directory_lock(place->dir);
+		if (r >= 0) {
+			place->lock = r;
+			return 0;
+		}
+		if (r != -EAGAIN)
+			return ltz__fail(r, "cannot lock %s", place->path);
+		r = ltz__place_pause(place, deadline_ns);
+		if (r < 0)
+			return r;
+	}
+}
+
+void ltz__place_unlock(struct ltz_place *place)
+{
+	ltz__sys_close(place->lock);
+	place->lock = -1;
+}
+
+/* Is there a name under which nobody listens? Certain only under the flock. */
+static bool is_stale(int dir, const char *file)
+{
+	int fd = ltz__sys_connect(dir, file);
+
+	ltz__sys_close(fd);
+	return fd == -ECONNREFUSED;
+}
+
+int ltz__place_prune(struct ltz_place *place, const char *name, uint64_t deadline_ns)
+{
+	char file[LTZ_FILE_NAME_MAX];
+	int r = ltz__place_lock(place, deadline_ns);
+
+	if (r < 0)
+		return r;
+	ltz__name_file(name, file);
+	if (is_stale(place->dir, file))
+		r = ltz__sys_unlink(place->dir, file);
+	ltz__place_unlock(place);
+	if (r < 0 && r != -ENOENT)
+		return ltz__fail(r, "cannot remove %s/%s, which nobody listens on", place->path, file);
+	return 0;
+}
+
+void ltz__name_leave(int dir, const char *name)
+{
+	char file[LTZ_FILE_NAME_MAX];
+
+	ltz__name_file(name, file);
+	if (dir < 0 || !is_stale(dir, file))
+		return;
+	for (int i = 0; i < LEAVE_TRIES; i++) {
+		int lock = ltz__sys_directory_lock(dir);
+		if (lock >= 0) {
+			if (is_stale(dir, file))
+				(void)ltz__sys_unlink(dir, file); /* gone already: as good */
+			ltz__sys_close(lock);
+			return;
+		}
+		ltz__sys_yield();
+	}
+}
+
+int ltz__place_publish(struct ltz_place *place, const char *name)
+{
+	char temporary[64], file[LTZ_FILE_NAME_MAX];
+	int listener, r;
+
+	listener = ltz__sys_listen(place->dir, temporary, sizeof temporary);
+	if (listener < 0)
+		return ltz__fail(listener, "cannot listen in %s", place->path);
+	ltz__name_file(name, file);
+	r = ltz__sys_link(place->dir, temporary, file);
+	(void)ltz__sys_unlink(place->dir, temporary); /* left behind, ltz__place_names removes it */
+	if (r == 0)
+		return listener;
+	ltz__sys_close(listener);
+	return r == -EEXIST ? r : ltz__fail(r, "cannot make %s/%s", place->path, file);
+}
+
+/* ---- all names ------------------------------------------------------------------------------ */
+
+struct name_list {
+	char (*names)[LTZ_NAME_MAX + 1];
+	unsigned count, capacity;
+	struct ltz_place *place;
+};
+
+/*
+ * A temporary name is gone within microseconds, or its maker was killed. One
+ * of a maker that is just between bind and listen may be hit: it then fails to
+ * link and makes another.
+ */
+static void prune_temporary(struct ltz_place *place, const char *file)
+{
+	if (strncmp(file, TEMPORARY, strlen(TEMPORARY)) == 0 && is_stale(place->dir, file))
+		(void)ltz__sys_unlink(place->dir, file);
+}
+
+static int collect_name(void *context, const char *file)
+{
+	struct name_list *list = context;
+	char name[LTZ_NAME_MAX + 1];
+
+	if (!ltz__name_of_file(file, name)) {
+		prune_temporary(list->place, file);
+		return 0;
+	}
+	if (list->count == list->capacity) {
+		unsigned capacity = list->capacity ? 2 * list->capacity : 32;
+		void *names = realloc(list->names, capacity * sizeof *list->names);
+		if (names == NULL)
+			return -ENOMEM;
+		list->names = names;
+		list->capacity = capacity;
+	}
+	memcpy(list->names[list->count++], name, sizeof name);
+	return 0;
+}
+
+int ltz__place_names(struct ltz_place *place, char (**names)[LTZ_NAME_MAX + 1], unsigned *count)
+{
+	struct name_list list = { .place = place };
+	int r = ltz__sys_names(place->dir, collect_name, &list);
+
+	if (r < 0) {
+		free(list.names);
+		return ltz__fail(r, "cannot read %s", place->path);
+	}
+	*names = list.names;
+	*count = list.count;
+	return 0;
+}

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT */
+/* granule.c - owner words. Procedure names are those of docs/design/protocol-memory.md. */
+#include "shm/granule.h"
+
+#include "sys/sys.h"
+
+#include <errno.h>
+
+/* Hints are plain additions that a kill may falsify; the janitor corrects them. */
+static void hint_add(uint64_t *hint, uint64_t delta) { fetch_add_relaxed(hint, delta); }
+
+uint64_t ltz__granules_high(const struct ltz_mem *mem)
+{
+	uint64_t high = load_acquire(&mem->header->granules_high);
+
+	return high < mem->granules ? high : mem->granules;
+}
+
+/* ---- claiming -------------------------------------------------------------------- */
+
+/* PART(head) -> FREE for parts [1, n); the reverse of taking them. */
+static void free_parts(struct ltz_mem *mem, uint64_t head, unsigned n, uint64_t now)
+{
+	for (unsigned i = 1; i < n && head + i < mem->granules; i++)
+		if (owner_cas(mem, head + i, owner_part(head), owner_free(now)))
+			hint_add(&mem->header->free_hint, 1);
+}
+
+/* CLAIM EXTENT 1 and 2 at this very place. n - 1 parts behind the head; false: somebody else was there. */
+static bool claim_at(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t head, unsigned n)
+{
+	uint64_t word = owner_load(mem, head), claim = owner_make(OWNER_CLAIM, lane->label, n);
+
+	if (owner_kind(word) != OWNER_FREE || !owner_cas(mem, head, word, claim))
+		return false;
+	for (unsigned i = 1; i < n; i++) {
+		word = owner_load(mem, head + i);
+		if (owner_kind(word) == OWNER_FREE && owner_cas(mem, head + i, word, owner_part(head)))
+			continue;
+		/* roll back; no scan needed: the CLAIM came from FREE */
+		uint64_t now = ltz__mem_now_ns(mem);
+		for (unsigned k = 1; k < i; k++)
+			owner_cas(mem, head + k, owner_part(head), owner_free(now));
+		owner_cas(mem, head, claim, owner_free(now));
+		return false;
+	}
+	hint_add(&mem->header->free_hint, -(uint64_t)n);
+	return true;
+}
+
+/* A stretch of n granules of this kind in [from, to); its start, or -1. */
+static int64_t find_stretch(struct ltz_mem *mem, enum owner_kind kind, uint64_t from, uint64_t to, unsigned n)
+{
+	unsigned length = 0;
+
+	for (uint64_t g = from; g < to; g++) {
+		length = owner_kind(owner_load(mem, g)) == kind ? length + 1 : 0;
+		if (length == n)
+			return (int64_t)(g - n + 1);
+	}
+	return -1;
+}
+
+/* Takes n FREE granules somewhere. -EAGAIN: there are none side by side. */
+static int64_t claim_free(struct ltz_mem *mem, struct ltz_lane *lane, unsigned n)
+{
+	uint64_t high = ltz__granules_high(mem), from = load_relaxed(&mem->header->free_low);
+	uint64_t free_hint = load_relaxed(&mem->header->free_hint);
+
+	if ((int64_t)free_hint < (int64_t)n)
+		return -EAGAIN;
+	for (int pass = 0; pass < 2; pass++, from = 0) {
+		uint64_t g = from < high ? from : 0;
+
+		for (;;) {
+			int64_t found = find_stretch(mem, OWNER_FREE, g, high, n);
+
+			if (found < 0)
+				break;
+			if (claim_at(mem, lane, (uint64_t)found, n)) {
+				if (n == 1)
+					store_relaxed(&mem->header->free_low, (uint64_t)found + 1);
+				return found;
+			}
+			g = (uint64_t)found + 1;
+		}
+	}
+	return -EAGAIN;
+}
+
+#define CLAIM_TRIES 64
+
+int64_t ltz__granules_claim(struct ltz_mem *mem, struct ltz_lane *lane, unsigned n)
+{
+	if (n > SHM_RUN_MAX || n > mem->granules)
+		return -ENOSPC;
+	for (int i = 0; i < CLAIM_TRIES; i++) {
+		int64_t got = claim_free(mem, lane, n);
+
+		if (got >= 0)
+			return got;
+		/* Inline, so little: at most 1 MiB more than what is asked for. The service thread takes larger steps. */
+		got = ltz__granules_commit(mem, lane, n, n < 16 ? 16 : n);
+		if (got < 0)
+			return got;
+		if (mem->ring)
+			mem->ring(mem->ring_context);
+	}
+	return -ENOSPC; /* others took every granule that we committed */
+}
+
+void ltz__granules_form(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t head, unsigned n,
+                        enum owner_kind kind, unsigned low)
+{
+	bool done = owner_cas(mem, head, owner_make(OWNER_CLAIM, lane->label, n), owner_make(kind, lane->label, low));
+
+	LTZ_ASSERT(done);
+	(void)done;
+}
+
+/* ---- giving back -------------------------------------------------------------------- */
+
+static void lower_free_low(struct ltz_mem *mem, uint64_t head)
+{
+	if (load_relaxed(&mem->header->free_low) > head)
+		store_relaxed(&mem->header->free_low, head);
+}
+
+void ltz__granules_release(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t head, unsigned n)
+{
+	uint64_t now = ltz__mem_now_ns(mem);
+
+	free_parts(mem, head, n, now);
+	if (owner_cas(mem, head, owner_make(OWNER_CLAIM, lane->label, n), owner_free(now)))
+		hint_add(&mem->header->free_hint, 1);
+	lower_free_low(mem, head);
+}
+
+void ltz__granules_cut(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t head, unsigned n, unsigned keep, enum owner_kind kind)
+{
+	uint64_t now = ltz__mem_now_ns(mem);
+
+	for (unsigned i = n; i-- > keep;)
+		if (owner_cas(mem, head + i, owner_part(head), owner_free(now)))
+			hint_add(&mem->header->free_hint, 1);
+	owner_cas(mem, head, owner_make(kind, lane->label, n), owner_make(kind, lane->label, keep));
+	lower_free_low(mem, head + keep);
+}
+
+static uint64_t granule_file_offset(const struct ltz_mem *mem, uint64_t granule)
+{
+	return mem->geometry.space_offset + granule_offset(granule);
+}
+
+void ltz__granules_teardown(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t head, unsigned n)
+{
+	free_parts(mem, head, n, ltz__mem_now_ns(mem));
+	ltz__sys_punch(mem->fd, granule_file_offset(mem, head), SHM_GRANULE);
+	if (owner_cas(mem, head, owner_make(OWNER_CLAIM, lane->label, n), 0))
+		hint_add(&mem->header->committed_hint, (uint64_t)-1);
+	if (load_relaxed(&mem->header->virgin_low) > head)
+		store_relaxed(&mem->header->virgin_low, head);
+}
+
+/* ---- memory from the system --------------------------------------------------------------- */
+
+/* The owner words of granules below `end` have memory behind them. */
+static int back_owners(struct ltz_mem *mem, uint64_t end)
+{
+	uint64_t from = mem->owners_backed * 8 & ~UINT64_C(4095), to = (end * 8 + 4095) & ~UINT64_C(4095);
+	int result;
+
+	if (end <= mem->owners_backed)
+		return 0;
+	result = ltz__sys_commit(mem->fd, mem->geometry.owners_offset + from, to - from);
+	if (result < 0)
+		return result;
+	mem->owners_backed = to / 8 < mem->granules ? to / 8 : mem->granules;
+	return 0;
+}
+
+/*
+ * Claims VIRGIN granules from `from` on, at most want; returns how many. What
+ * a stretch of claims by one lane may hold without a part between them: each
+ * is an extent of one granule.
+ */
+static unsigned claim_virgins(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t from, unsigned want)
+{
+	uint64_t claim = owner_make(OWNER_CLAIM, lane->label, 1);
+	unsigned got = 0;
+
+	while (got < want && from + got < mem->granules && owner_load(mem, from + got) == OWNER_VIRGIN &&
+	       owner_cas(mem, from + got, OWNER_VIRGIN, claim))
+		got++;
+	return got;
+}
+
+static void turn_claims(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t from, unsigned n, uint64_t to)
+{
+	uint64_t claim = owner_make(OWNER_CLAIM, lane->label, 1);
+
+	for (unsigned i = 0; i < n; i++)
+		owner_cas(mem, from + i, claim, to);
+}
+
+/* What the system should keep when we stop taking: 1/64 of memory, at most 256 MiB. */
+static uint64_t margin_bytes(void)
+{
+	uint64_t margin = ltz__sys_total_bytes() / 64;
+
+	return margin < (256u << 20) ? margin : 256u << 20;
+}
+
+/* How many of `want` granules the system can give now; less than `least`: -ENOSPC. */
+static int64_t afford(unsigned least, unsigned want)
+{
+	uint64_t available = ltz__sys_available_bytes(), margin = margin_bytes();
+	uint64_t granules = available > margin ? (available - margin) >> SHM_GRANULE_LOG2 : 0;
+
+	if (granules < least)
+		return -ENOSPC;
+	return granules < want ? (int64_t)granules : want;
+}
+
+/* COMMIT of a stretch that starts at or after `from`: CLAIM each, one fallocate, FREE each. */
+static int64_t commit_stretch(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t from, unsigned want)
+{
+	unsigned got;
+	int result;
+
+	/* first, so that a walk of adoption sees every claim. pairs with: shm/granule.c:ltz__granules_high */
+	raise_acq_rel(&mem->header->granules_high, from + want < mem->granules ? from + want : mem->granules);
+	got = claim_virgins(mem, lane, from, want);
+	if (!got)
+		return 0;
+	result = ltz__sys_commit(mem->fd, granule_file_offset(mem, from), granule_offset(got));
+	if (result < 0) {
+		ltz__sys_punch(mem->fd, granule_file_offset(mem, from), granule_offset(got));
+		turn_claims(mem, lane, from, got, OWNER_VIRGIN);
+		return -ENOSPC;
+	}
+	turn_claims(mem, lane, from, got, owner_free(ltz__mem_now_ns(mem)));
+	hint_add(&mem->header->free_hint, got);
+	hint_add(&mem->header->committed_hint, got);
+	lower_free_low(mem, from);
+	return got;
+}
+
+/* Where n VIRGIN granules lie side by side; the lowest place. -ENOSPC. */
+static int64_t find_virgins(struct ltz_mem *mem, unsigned n)
+{
+	uint64_t high = ltz__granules_high(mem), low = load_relaxed(&mem->header->virgin_low);
+	int64_t found = find_stretch(mem, OWNER_VIRGIN, low < high ? low : high, high, n);
+
+	if (found >= 0)
+		return found;
+	/* nothing within: the frontier, together with VIRGIN ones right below it */
+	while (high > low && owner_load(mem, high - 1) == OWNER_VIRGIN)
+		high--;
+	if (high + n <= mem->granules)
+		return (int64_t)high;
+	found = find_stretch(mem, OWNER_VIRGIN, 0, ltz__granules_high(mem), n); /* the hint may be too high */
+	return found >= 0 ? found : -ENOSPC;
+}
+
+int64_t ltz__granules_commit(struct ltz_mem *mem, struct ltz_lane *lane, unsigned least, unsigned want)
+{
+	int64_t affordable = afford(least, want);
+
+	if (affordable < 0)
+		return affordable;
+	want = (unsigned)affordable;
+	for (int i = 0; i < CLAIM_TRIES; i++) {
+		int64_t from = find_virgins(mem, least), got;
+		uint64_t end;
+
+		if (from < 0)
+			return from;
+		end = (uint64_t)from + want < mem->granules ? (uint64_t)from + want : mem->granules;
+		if (back_owners(mem, end) < 0)
+			return -ENOSPC;
+		got = commit_stretch(mem, lane, (uint64_t)from, want);
+		if (got < 0)
+			return got;
+		if (least == 1 && got)
+			store_relaxed(&mem->header->virgin_low, (uint64_t)(from + got));
+		if (got >= least)
+			return got;
+	}
+	return 0; /* others were quicker, each time; what they committed is FREE or theirs */
+}
+
+/* ---- memory to the system ---------------------------------------------------------------------- */
+
+static bool old_enough(uint64_t word, uint64_t before) { return owner_kind(word) == OWNER_FREE && (word >> 3) <= before; }
+
+/* SHRINK of the stretch of old FREE granules that ends right below `end`; returns its length. */
+static unsigned punch_stretch(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t end, uint64_t before, unsigned most)
+{
+	uint64_t claim = owner_make(OWNER_CLAIM, lane->label, 1), from = end;
+	unsigned n;
+
+	while (end - from < most && from > 0) {
+		uint64_t word = owner_load(mem, from - 1);
+
+		if (!old_enough(word, before) || !owner_cas(mem, from - 1, word, claim))
+			break;
+		from--;
+	}
+	n = (unsigned)(end - from);
+	if (!n)
+		return 0;
+	hint_add(&mem->header->free_hint, -(uint64_t)n);
+	ltz__sys_punch(mem->fd, granule_file_offset(mem, from), granule_offset(n));
+	turn_claims(mem, lane, from, n, OWNER_VIRGIN);
+	hint_add(&mem->header->committed_hint, -(uint64_t)n);
+	if (load_relaxed(&mem->header->virgin_low) > from)
+		store_relaxed(&mem->header->virgin_low, from);
+	return n;
+}
+
+uint64_t ltz__granules_punch(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t age_ns, uint64_t most)
+{
+	uint64_t now = ltz__mem_now_ns(mem), before = now > age_ns ? (now - age_ns) >> 26 : 0, done = 0;
+
+	for (uint64_t g = ltz__granules_high(mem); g > 0 && done < most;) {
+		uint64_t step = most - done < 1024 ? most - done : 1024;
+		unsigned n = punch_stretch(mem, lane, g, before, (unsigned)step);
+
+		done += n;
+		g -= n ? n : 1;
+	}
+	return done;
+}
+
+/* ---- counting -------------------------------------------------------------------------------------- */
+
+void ltz__granules_count(const struct ltz_mem *mem, struct ltz_granule_counts *counts)
+{
+	uint64_t high = ltz__granules_high(mem), *kind_of_head = &counts->claimed;
+
+	*counts = (struct ltz_granule_counts){0};
+	for (uint64_t g = 0; g < high; g++) {
+		switch (owner_kind(owner_load(mem, g))) {
+		case OWNER_VIRGIN: counts->virgin++; break;
+		case OWNER_FREE: counts->free++; break;
+		case OWNER_SLAB: counts->slab++, kind_of_head = &counts->slab; break;
+		case OWNER_RUN: counts->run++, kind_of_head = &counts->run; break;
+		case OWNER_TABLE: counts->table++, kind_of_head = &counts->table; break;
+		case OWNER_PART: ++*kind_of_head; break; /* parts follow their head */
+		default: counts->claimed++, kind_of_head = &counts->claimed; break;
+		}
+	}
+}
+
+void ltz__granules_correct_hints(struct ltz_mem *mem, const struct ltz_granule_counts *counts)
+{
+	uint64_t high = ltz__granules_high(mem), g = 0;
+
+	store_relaxed(&mem->header->free_hint, counts->free);
+	store_relaxed(&mem->header->committed_hint, high - counts->virgin);
+	while (g < high && owner_kind(owner_load(mem, g)) != OWNER_VIRGIN)
+		g++;
+	store_relaxed(&mem->header->virgin_low, g);
+	for (g = 0; g < high && owner_kind(owner_load(mem, g)) != OWNER_FREE; g++)
+		;
+	store_relaxed(&mem->header->free_low, g);
+}

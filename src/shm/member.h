@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * member.h - rows: who is in the pool, and who is proven dead.
+ *
+ * Alive means: the write lock on the row's byte is held. The kernel drops it
+ * after the process' address space is gone, so a member whose lock is free
+ * can write no more. Never a pid, never a heartbeat.
+ */
+#ifndef LTZ_SHM_MEMBER_H
+#define LTZ_SHM_MEMBER_H
+
+#include "shm/attachment.h"
+
+/* Takes a free row for mem (mem->fd carries the lock). -EBUSY: none is free. -ENOSPC. */
+int ltz__member_join(struct ltz_mem *mem);
+
+/* Rows below it may be up. */
+unsigned ltz__rows_high(const struct ltz_mem *mem);
+
+/* A full fence on every member's threads. */
+void ltz__members_barrier(const struct ltz_mem *mem);
+
+/*
+ * Is the member in this row proven dead? Its row word is then in *word.
+ * Not for the own row (a lock of our own description does not show).
+ */
+bool ltz__member_dead(const struct ltz_mem *mem, unsigned row, uint64_t *word);
+
+#endif

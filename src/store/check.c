@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * check.c - walks granules, blocks and index, each against the other two.
+ *
+ * Others may be working. So every finding is a question that can be asked
+ * again; what is explained by an operation under way is over a moment later,
+ * what is broken stays.
+ */
+#include "store/check.h"
+
+#include "shm/granule.h"
+#include "shm/member.h"
+#include "shm/slab.h"
+#include "store/map.h"
+#include "store/table.h"
+#include "sys/sys.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+struct check {
+	struct ltz_mem *mem;
+	struct ltz_lane *lane;
+	void (*report)(void *context, const char *line);
+	void *context;
+	unsigned reported;
+};
+
+#define REPORTS_MAX 100u
+#define ASK_AGAIN   40u       /* times */
+#define ASK_AFTER_NS 2000000u /* 2 ms: longer than any operation takes that is not stopped */
+
+static __attribute__((format(printf, 2, 3))) void report(struct check *check, const char *format, ...)
+{
+	char line[200];
+	va_list args;
+
+	if (++check->reported > REPORTS_MAX)
+		return;
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	check->report(check->context, line);
+}
+
+static void let_time_pass(void)
+{
+	uint32_t word = 0;
+
+	ltz__sys_futex_wait(&word, 0, ASK_AFTER_NS);
+}
+
+/* Is the answer bad, and does it stay so? */
+static const char *ask(struct check *check, const char *(*question)(struct check *, uint64_t, uint64_t), uint64_t a, uint64_t b)
+{
+	const char *bad = question(check, a, b);
+
+	for (unsigned i = 0; bad && check->reported < REPORTS_MAX && i < ASK_AGAIN; i++) {
+		let_time_pass();
+		bad = question(check, a, b);
+	}
+	return bad;
+}
+
+/* ---- granules ------------------------------------------------------------------------ */
+
+static bool label_lives(const struct ltz_mem *mem, uint64_t word)
+{
+	uint64_t row = load_acquire(&mem->rows[label_row(word)].word);
+
+	return label_row(word) < ltz__rows_high(mem) && row_up(row) && row_generation(row) == label_generation(word);
+}
+
+static uint64_t extent_granules(const struct ltz_mem *mem, uint64_t word)
+{
+	if (owner_kind(word) != OWNER_SLAB)
+		return owner_low(word);
+	return CLS_INDEX(owner_low(word)) < mem->classes ? mem->cls[CLS_INDEX(owner_low(word))].granules : 0;
+}
+
+static const char *granule_question(struct check *check, uint64_t g, uint64_t unused)
+{
+	const struct ltz_mem *mem = check->mem;
+	uint64_t word = owner_load(mem, g), head, n;
+
+	(void)unused;
+	switch (owner_kind(word)) {
+	case OWNER_VIRGIN:
+		return word ? "VIRGIN with other bits" : NULL;
+	case OWNER_FREE:
+		return NULL;
+	case OWNER_PART:
+		head = owner_part_head(word);
+		if (head >= g)
+			return "PART of a later granule";
+		word = owner_load(mem, head);
+		if (!owner_labelled(word))
+			return "PART of no extent";
+		return g - head < extent_granules(mem, word) ? NULL : "PART beyond its extent";
+	case OWNER_CLAIM:
+	case OWNER_SLAB:
+	case OWNER_RUN:
+	case OWNER_TABLE:
+		n = extent_granules(mem, word);
+		if (!n || g + n > mem->granules)
+			return "extent of impossible size";
+		if (!label_lives(mem, word))
+			return "extent of nobody";
+		for (uint64_t i = 1; i < n && owner_kind(word) != OWNER_CLAIM; i++)
+			if (owner_load(mem, g + i) != owner_part(g))
+				return owner_load(mem, g) == word ? "extent with a part missing" : NULL;
+		return NULL;
+	default:
+		return "unknown kind";
+	}
+}
+
+/* ---- blocks ------------------------------------------------------------------------------ */
+
+static const char *bits_question(struct check *check, uint64_t g, uint64_t word)
+{
+	const struct ltz_mem *mem = check->mem;
+	const struct shm_extent *extent = at_granule(mem, g);
+	uint64_t owner = owner_load(mem, g), alloc, retired;
+	struct ltz_shape shape;
+
+	if (ltz__extent_shape(mem, g, owner, &shape) < 0 || word >= shape.words)
+		return NULL;
+	retired = load_acquire(&extent->bits[shape.words + word]);
+	alloc = load_acquire(&extent->bits[word]);
+	if (owner_load(mem, g) != owner)
+		return NULL;
+	if (retired & ~alloc)
+		return "retired but not allocated";
+	if (shape.blocks - word * 64 < 64 && (alloc >> (shape.blocks - word * 64)))
+		return "block beyond the extent's end";
+	return NULL;
+}
+
+static const char *block_question(struct check *check, uint64_t ref, uint64_t unused)
+{
+	const struct shm_record *rec = at_ref(check->mem, ref);
+	struct ltz_place place;
+	struct ltz_look look;
+	uint64_t due;
+
+	(void)unused;
+	if (ltz__block_place(check->mem, ref, &place) < 0 || !(load_acquire(place.alloc) & place.bit) ||
+	    (load_acquire(place.retired) & place.bit))
+		return NULL; /* free by now */
+	if (ltz__map_refers(check->mem, check->lane, ref, place.bytes) != 1)
+		return "allocated, not retired, in no index";
+	if (!load_acquire(&rec->version))
+		return "in the index with version 0";
+	if (!record_look(rec, place.bytes, load_acquire(&rec->meta), &look))
+		return "in the index with lengths beyond its block";
+	due = load_acquire(&place.extent->due);
+	return look.expires_ms < due && due != SHM_NEVER && !(due >> 63) ? "expires before its extent is due"
+	     : look.expires_ms != SHM_NEVER && due == SHM_NEVER          ? "expires in an extent that is never due"
+	                                                                  : NULL;
+}
+
+static void check_blocks(struct check *check, uint64_t g)
+{
+	const struct ltz_mem *mem = check->mem;
+	const struct shm_extent *extent = at_granule(mem, g);
+	struct ltz_shape shape;
+
+	if (ltz__extent_shape(mem, g, owner_load(mem, g), &shape) < 0)
+		return;
+	for (uint32_t w = 0; w < shape.words; w++) {
+		const char *bad = ask(check, bits_question, g, w);
+		uint64_t bits = load_acquire(&extent->bits[w]) & ~load_acquire(&extent->bits[shape.words + w]);
+
+		if (bad)
+			report(check, "granule %llu, blocks from %u: %s", (unsigned long long)g, w * 64, bad);
+		for (; bits; bits &= bits - 1) {
+			uint64_t index = w * 64 + (unsigned)__builtin_ctzll(bits), ref = shape.first_ref + index * shape.units;
+
+			if (index >= shape.blocks)
+				break;
+			bad = ask(check, block_question, ref, 0);
+			if (bad)
+				report(check, "block %llu in granule %llu: %s", (unsigned long long)ref, (unsigned long long)g, bad);
+		}
+	}
+}
+
+/* ---- the index ------------------------------------------------------------------------------- */
+
+/* One slot word of bucket t: NULL, or what is wrong with what it names. */
+static const char *judge_word(const struct ltz_mem *mem, uint64_t word, uint64_t t, unsigned log2)
+{
+	uint64_t ref = word & mem->ref_mask;
+	const struct shm_record *rec;
+	struct ltz_place place;
+	struct ltz_look look;
+	uint64_t hash;
+
+	if (bucket_of_word(mem, word, log2) != t)
+		return "a slot of another bucket's hash";
+	if (ltz__block_place(mem, ref, &place) < 0)
+		return "a slot names no block";
+	rec = at_ref(mem, ref);
+	if (!(load_acquire(place.alloc) & place.bit))
+		return "a slot names a free block";
+	if (load_acquire(place.retired) & place.bit)
+		return "a slot names a retired block";
+	if (!load_acquire(&rec->version) || !record_look(rec, place.bytes, load_acquire(&rec->meta), &look))
+		return "a slot names no record";
+	hash = hash_key(mem->seed, meta_key_type(look.meta), (const uint8_t *)rec + look.key_offset, meta_key_size(look.meta));
+	return slot_word(mem, hash, ref) == (word & ~SLOT_FROZEN) ? NULL : "a slot's hash bits are not its record's";
+}
+
+/* Bucket t of the current table, if it is born. Changes while we look make the answer good. */
+static const char *bucket_question(struct check *check, uint64_t t, uint64_t root_word)
+{
+	struct ltz_mem *mem = check->mem;
+	struct shm_bucket *bucket;
+	struct ltz_root root;
+	struct ltz_walk walk;
+	const char *bad = NULL;
+	uint64_t a, slot = 0, *where = NULL;
+	int more;
+
+	if (ltz__table_enter(mem, check->lane, &root) < 0)
+		return ltz__mem_destroyed(mem) ? NULL : "the root names no table";
+	if (root.word != root_word)
+		return NULL;
+	bucket = &root.cur.shm->bucket[t];
+	a = load_acquire(&bucket->ctrl.a);
+	if (ctrl_state(a) == CTRL_UNBORN)
+		return has_prev(&root) ? NULL : "an unborn bucket without a previous table";
+	if (ctrl_state(a) == CTRL_PENDING)
+		return "an insert that nobody finished"; /* allowed after a death: the next writer finishes it */
+	walk_begin(&walk, &root.cur, bucket);
+	do {
+		for (unsigned i = 0; i < walk.count && !bad; i++) {
+			where = &walk.slot[i];
+			slot = load_acquire(where);
+			bad = slot & SLOT_RECORD ? judge_word(mem, slot, t, root.cur.log2) : NULL;
+		}
+		more = bad ? 0 : ltz__walk_next(&walk);
+	} while (more > 0);
+	if (more < 0)
+		bad = "a link leads out of the table";
+	if (!bad || load_acquire(&bucket->ctrl.a) != a || (where && load_acquire(where) != slot))
+		return NULL;
+	return bad;
+}
+
+static void check_index(struct check *check)
+{
+	struct ltz_mem *mem = check->mem;
+	struct ltz_root root;
+
+	if (ltz__table_enter(mem, check->lane, &root) < 0) {
+		if (!ltz__mem_destroyed(mem))
+			report(check, "root: names no table");
+		return;
+	}
+	if (owner_kind(owner_load(mem, load_acquire(&mem->directory[root.cur.id].place) - 1)) != OWNER_TABLE)
+		report(check, "root: its table's granule is no table");
+	for (uint64_t t = 0; t < root.cur.buckets; t++) {
+		struct shm_bucket *bucket = &root.cur.shm->bucket[t];
+		uint64_t a = load_acquire(&bucket->ctrl.a);
+		const char *bad;
+
+		if (ctrl_state(a) == CTRL_PENDING)
+			ltz__help(&root.cur, bucket, a, load_acquire(&bucket->ctrl.b));
+		bad = ask(check, bucket_question, t, root.word);
+		if (bad)
+			report(check, "bucket %llu: %s", (unsigned long long)t, bad);
+	}
+}
+
+static void check_directory(struct check *check)
+{
+	const struct ltz_mem *mem = check->mem;
+
+	for (unsigned id = 1; id < SHM_TABLES; id++) {
+		uint64_t claim = load_acquire(&mem->directory[id].claim);
+
+		if (claim && !label_lives(mem, claim) && !load_acquire(&mem->directory[id].place))
+			report(check, "table %u: claimed by nobody", id);
+	}
+}
+
+int ltz__check(struct ltz_mem *mem, void (*report_line)(void *context, const char *line), void *context)
+{
+	struct check check = {.mem = mem, .report = report_line, .context = context, .lane = ltz__lane_take_slow(mem)};
+	uint64_t high = ltz__granules_high(mem);
+
+	if (!check.lane)
+		return -ENOMEM;
+	for (uint64_t g = 0; g < high; g++) {
+		const char *bad = ask(&check, granule_question, g, 0);
+
+		if (bad)
+			report(&check, "granule %llu: %s", (unsigned long long)g, bad);
+		else
+			check_blocks(&check, g);
+	}
+	check_index(&check);
+	check_directory(&check);
+	if (check.reported > REPORTS_MAX) {
+		unsigned more = check.reported - REPORTS_MAX;
+
+		check.reported = 0;
+		report(&check, "and %u more", more);
+	}
+	lane_give(check.lane);
+	return 0;
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* check.h - every invariant of a pool, walked. */
+#ifndef LTZ_STORE_CHECK_H
+#define LTZ_STORE_CHECK_H
+
+struct ltz_mem;
+
+/*
+ * Calls report once for each broken invariant: index <-> blocks <-> bitmaps
+ * <-> granules <-> members <-> directory. Beside running operations it looks
+ * again at whatever seems wrong and reports only what stays so. 0: walked.
+ */
+int ltz__check(struct ltz_mem *mem, void (*report)(void *context, const char *line), void *context);
+
+#endif

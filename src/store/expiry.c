@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/* expiry.c - the sweep. */
+#include "store/expiry.h"
+
+#include "shm/granule.h"
+#include "shm/slab.h"
+#include "store/map.h"
+
+#include <stdlib.h>
+
+/*
+ * While an extent is swept its due word is SWEEPING | when the sweep began:
+ * higher than any time, so that a writer's lowering replaces it. A sweep that
+ * died leaves it, and counts as over after a second.
+ */
+#define SWEEPING   (UINT64_C(1) << 63)
+#define SWEEP_LATE 1000u /* ms */
+
+static bool is_due(uint64_t due, uint64_t now)
+{
+	if (due == SHM_NEVER)
+		return false;
+	if (due & SWEEPING)
+		return (due & ~SWEEPING) + SWEEP_LATE <= now;
+	return due <= now;
+}
+
+/* Deletes the record in block ref if it has expired. Returns when it is to be looked at again, or SHM_NEVER. */
+static uint64_t sweep_block(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t ref, uint64_t bytes, uint64_t now,
+                            uint8_t *key_copy, uint64_t *deleted)
+{
+	const struct shm_record *rec = at_ref(mem, ref);
+	/* 0: not complete; its writer lowers due after this. pairs with: store/edit.c:announce_expiry */
+	uint64_t version = load_acquire(&rec->version), meta = load_acquire(&rec->meta);
+	struct ltz_look look;
+	struct ltz_hkey key;
+
+	if (!version || !record_look(rec, bytes, meta, &look) || look.expires_ms == SHM_NEVER)
+		return SHM_NEVER;
+	if (look.expires_ms > now)
+		return look.expires_ms;
+	copy_from_pool(key_copy, (const uint8_t *)rec + look.key_offset, meta_key_size(meta));
+	fence_acquire();
+	if (load_acquire(&rec->version) != version)
+		return look.expires_ms; /* in other hands meanwhile: look again soon */
+	hkey_init(mem, &key, meta_key_type(meta), key_copy, meta_key_size(meta));
+	if (ltz__map_expel(mem, lane, &key, ref, now) != 0)
+		return now + SWEEP_LATE; /* not yet published, or of a dead writer: adoption settles that */
+	++*deleted;
+	return SHM_NEVER;
+}
+
+static uint64_t sweep_extent(struct ltz_mem *mem, struct ltz_lane *lane, struct shm_extent *extent,
+                             const struct ltz_shape *shape, uint64_t now, uint8_t *key_copy, uint64_t *deleted)
+{
+	uint64_t marker = SWEEPING | now, next = SHM_NEVER;
+
+	exchange_seq_cst(&extent->due, marker); /* before versions are read. pairs with: store/edit.c:announce_expiry */
+	for (uint32_t w = 0; w < shape->words; w++) {
+		uint64_t bits = load_acquire(&extent->bits[w]) & ~load_acquire(&extent->bits[shape->words + w]);
+
+		for (; bits; bits &= bits - 1) {
+			uint64_t index = w * 64 + (unsigned)__builtin_ctzll(bits), again;
+
+			if (index >= shape->blocks)
+				break;
+			again = sweep_block(mem, lane, shape->first_ref + index * shape->units, shape->bytes, now, key_copy, deleted);
+			if (again < next)
+				next = again;
+		}
+	}
+	if (!cas_seq_cst(&extent->due, marker, next))
+		lower_seq_cst(&extent->due, next); /* a writer lowered it meanwhile */
+	return next;
+}
+
+/*
+ * The recovery hazard keeps the extent what its owner word says: its release
+ * waits for whoever names a block in it. pairs with: shm/reclaim.c:finish_release
+ */
+static uint64_t sweep_pinned(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t head, uint64_t owner,
+                             const struct ltz_shape *shape, uint64_t now, uint8_t *key_copy, uint64_t *deleted)
+{
+	uint64_t next = SHM_NEVER;
+
+	store_release(&lane->shm->hr, shape->first_ref);
+	fence_hazard(mem);
+	if (owner_load(mem, head) == owner)
+		next = sweep_extent(mem, lane, at_granule(mem, head), shape, now, key_copy, deleted);
+	store_release(&lane->shm->hr, 0);
+	return next;
+}
+
+uint64_t ltz__sweep(struct ltz_mem *mem, struct ltz_lane *lane, bool all, uint64_t *next_ms)
+{
+	uint64_t high = ltz__granules_high(mem), now = map_now_ms(mem), deleted = 0;
+	uint8_t *key_copy = malloc(LTZ_KEY_MAX + 1);
+
+	*next_ms = SHM_NEVER;
+	for (uint64_t g = 0; key_copy && g < high; g++) {
+		uint64_t owner = owner_load(mem, g), due;
+		struct shm_extent *extent = at_granule(mem, g);
+		struct ltz_shape shape;
+
+		if (owner_kind(owner) == OWNER_SLAB ? !(owner_low(owner) & CLS_EXPIRING) : owner_kind(owner) != OWNER_RUN)
+			continue;
+		due = load_acquire(&extent->due);
+		if (due == SHM_NEVER || ltz__extent_shape(mem, g, owner, &shape) < 0)
+			continue;
+		if (all || is_due(due, now))
+			due = sweep_pinned(mem, lane, g, owner, &shape, now, key_copy, &deleted);
+		if (due < *next_ms)
+			*next_ms = due;
+	}
+	free(key_copy);
+	if (deleted)
+		fetch_add_relaxed(&mem->header->expired, deleted);
+	return deleted;
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * read.c - readers. Step names are those of docs/design/protocol-index.md,
+ * section 5.
+ *
+ * A reader stores nothing and needs no hazard: everything it reads may be
+ * garbage until the root was read again at the end. An impossible value means
+ * restart; only restarts without end mean damage.
+ */
+#include "store/map.h"
+#include "store/table.h"
+
+#include <errno.h>
+
+enum { RESTART = 100, HIT, MISS };
+
+struct answer {
+	void *buf;
+	size_t capacity;
+	bool truncated;
+	uint64_t version;
+	struct ltz_look look;
+};
+
+enum { MINE, OTHER, GARBAGE };
+
+/* G6: reads the key; if it is ours, copies the value. Nothing of it counts before validation. */
+LTZ_INLINE int read_record(const struct ltz_mem *mem, const struct ltz_hkey *key, const struct shm_record *rec,
+                           uint64_t room, struct answer *out)
+{
+	(void)mem;
+	/* acquire: the content belongs to the version read before, or is found stale by its re-read */
+	if (unlikely(!record_look(rec, room, load_acquire(&rec->meta), &out->look)))
+		return GARBAGE;
+	if (unlikely(!record_has_key(rec, &out->look, key)))
+		return OTHER;
+	out->truncated = out->look.size > out->capacity;
+	if (likely(!out->truncated))
+		copy_from_pool(out->buf, (const uint8_t *)rec + out->look.value_offset, out->look.size);
+	return MINE;
+}
+
+/* G3: is the record that is being inserted ours? HIT (to be validated by the root), MISS: go on with the slots. */
+static LTZ_NOINLINE int try_pending(const struct ltz_mem *mem, const struct ltz_hkey *key, const struct shm_bucket *bucket,
+                                    uint64_t a, struct answer *out)
+{
+	uint64_t b = load_acquire(&bucket->ctrl.b), ref = b & mem->ref_mask, room = ref_room(mem, ref);
+	const struct shm_record *rec = at_ref(mem, ref);
+
+	if (((b ^ key->word) & mem->tag_mask) || room < sizeof(*rec))
+		return MISS;
+	out->version = load_acquire(&rec->version);
+	if (read_record(mem, key, rec, room, out) != MINE)
+		return MISS; /* another key's: needs no validation */
+	fence_acquire();
+	return load_acquire(&bucket->ctrl.a) == a ? HIT : RESTART;
+}
+
+/* G5 to G7 for a slot word with our hash bits. HIT, MISS (another key's), RESTART. */
+LTZ_INLINE int try_slot(const struct ltz_mem *mem, const struct ltz_hkey *key, const uint64_t *slot, uint64_t word, struct answer *out)
+{
+	uint64_t ref = word & mem->ref_mask, room = ref_room(mem, ref);
+	const struct shm_record *rec = at_ref(mem, ref);
+	int whose;
+
+	if (unlikely(room < sizeof(*rec)))
+		return RESTART;
+	out->version = load_acquire(&rec->version); /* G5. pairs with: store/edit.c:fill */
+	whose = read_record(mem, key, rec, room, out);
+	fence_acquire();
+	if (unlikely((load_acquire(slot) & ~SLOT_FROZEN) != word)) /* G7: slot, then version */
+		return RESTART;
+	if (unlikely(load_acquire(&rec->version) != out->version || !out->version || whose == GARBAGE))
+		return RESTART; /* version 0: freed, or a page that was given back */
+	return whose == MINE ? HIT : MISS;
+}
+
+/* G4 over one bucket or line. MISS: go on. */
+LTZ_INLINE int try_slots(const struct ltz_mem *mem, const struct ltz_hkey *key, const uint64_t *slots, unsigned count, struct answer *out)
+{
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t w = load_acquire(&slots[i]) & ~SLOT_FROZEN;
+		int result;
+
+		if (likely((w ^ key->word) & mem->tag_mask))
+			continue;
+		result = try_slot(mem, key, &slots[i], w, out);
+		if (result != MISS)
+			return result;
+	}
+	return MISS;
+}
+
+static LTZ_NOINLINE int try_lines(const struct ltz_mem *mem, const struct ltz_hkey *key, const struct ltz_table *table,
+                                  struct shm_bucket *bucket, struct answer *out)
+{
+	struct ltz_walk walk;
+	int result;
+
+	walk_begin(&walk, table, bucket);
+	while ((result = ltz__walk_next(&walk)) > 0) {
+		result = try_slots(mem, key, walk.slot, walk.count, out);
+		if (result != MISS)
+			return result;
+	}
+	return result < 0 ? RESTART : MISS;
+}
+
+/* G2 to G8 in one table. own_a: ctrl.a of bucket. */
+LTZ_INLINE int try_bucket(const struct ltz_mem *mem, const struct ltz_hkey *key, const struct ltz_table *table,
+                          struct shm_bucket *bucket, uint64_t a, struct answer *out)
+{
+	int result;
+
+	if (unlikely(ctrl_state(a) == CTRL_PENDING)) {
+		result = try_pending(mem, key, bucket, a, out);
+		if (result != MISS)
+			return result;
+	}
+	result = try_slots(mem, key, bucket->slot, BUCKET_SLOTS, out);
+	if (result == MISS && load_acquire(&bucket->link))
+		result = try_lines(mem, key, table, bucket, out);
+	return result;
+}
+
+/* Old mode: the key's bucket is not yet born; the previous table holds the truth. */
+static LTZ_NOINLINE int try_prev(const struct ltz_mem *mem, const struct ltz_hkey *key, const struct ltz_root *root,
+                                 const struct shm_bucket *unborn, struct answer *out)
+{
+	struct shm_bucket *bucket;
+	uint64_t a;
+	int result;
+
+	if (!has_prev(root))
+		return RESTART;
+	bucket = &root->prev.shm->bucket[bucket_of_hash(key->hash, root->prev.log2)];
+	a = load_acquire(&bucket->ctrl.a);
+	if (ctrl_state(a) == CTRL_UNBORN)
+		return RESTART;
+	result = try_bucket(mem, key, &root->prev, bucket, a, out);
+	if (result == RESTART)
+		return RESTART;
+	fence_acquire();
+	return ctrl_state(load_acquire(&unborn->ctrl.a)) == CTRL_UNBORN ? result : RESTART; /* G8 */
+}
+
+LTZ_INLINE int try_get(const struct ltz_mem *mem, const struct ltz_hkey *key, struct answer *out)
+{
+	struct ltz_root root;
+	struct shm_bucket *bucket;
+	uint64_t a;
+	int result = root_read(mem, &root); /* G1 */
+
+	if (unlikely(result < 0))
+		return result == -ESHUTDOWN ? result : RESTART;
+	bucket = &root.cur.shm->bucket[bucket_of_hash(key->hash, root.cur.log2)];
+	a = load_acquire(&bucket->ctrl.a); /* G2 */
+	if (likely(ctrl_state(a) != CTRL_UNBORN))
+		result = try_bucket(mem, key, &root.cur, bucket, a, out);
+	else
+		result = try_prev(mem, key, &root, bucket, out);
+	if (unlikely(load_acquire(&mem->header->root) != root.word)) /* G9 */
+		return RESTART;
+	return result;
+}
+
+int ltz__map_get(struct ltz_mem *mem, const struct ltz_hkey *key, void *buf, size_t capacity, ltz_item *item)
+{
+	struct answer out = {.buf = buf, .capacity = capacity};
+	int64_t ttl = -1;
+	int result = RESTART;
+
+	for (unsigned i = 0; result == RESTART && i < RESTARTS_MAX; i++)
+		result = try_get(mem, key, &out);
+	if (unlikely(result < 0 || result == RESTART))
+		return result < 0 ? result : -EUCLEAN;
+	if (unlikely(result == HIT && out.look.expires_ms != SHM_NEVER)) {
+		uint64_t now = map_now_ms(mem); /* judged now, on the copy */
+
+		if (out.look.expires_ms <= now)
+			result = MISS;
+		ttl = (int64_t)(out.look.expires_ms - now);
+	}
+	if (unlikely(result == MISS)) {
+		count_own(&mem->row->misses);
+		return LTZ_NOT_FOUND;
+	}
+	count_own(&mem->row->hits);
+	if (likely(item != NULL))
+		*item = (ltz_item){.version = out.version, .size = out.look.size, .ttl_ms = ttl, .type = (uint8_t)meta_type(out.look.meta)};
+	return unlikely(out.truncated) ? LTZ_TRUNCATED : 0;
+}
+
+/* ---- prefetching ---------------------------------------------------------------------- */
+
+static struct shm_bucket *likely_bucket(struct ltz_mem *mem, const struct ltz_hkey *key)
+{
+	struct ltz_root root;
+
+	if (ltz__root_read(mem, &root) < 0)
+		return NULL;
+	return &root.cur.shm->bucket[bucket_of_hash(key->hash, root.cur.log2)];
+}
+
+void ltz__map_prefetch_bucket(struct ltz_mem *mem, const struct ltz_hkey *key)
+{
+	struct shm_bucket *bucket = likely_bucket(mem, key);
+
+	if (bucket)
+		__builtin_prefetch(bucket);
+}
+
+void ltz__map_prefetch_record(struct ltz_mem *mem, const struct ltz_hkey *key)
+{
+	const struct shm_bucket *bucket = likely_bucket(mem, key);
+
+	for (unsigned i = 0; bucket && i < BUCKET_SLOTS; i++) {
+		uint64_t w = load_relaxed(&bucket->slot[i]);
+
+		if (((w ^ key->word) & mem->tag_mask) == 0 && ref_room(mem, w & mem->ref_mask)) {
+			__builtin_prefetch(at_ref(mem, w & mem->ref_mask));
+			__builtin_prefetch((const uint8_t *)at_ref(mem, w & mem->ref_mask) + 64);
+		}
+	}
+}

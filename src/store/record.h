@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * record.h - a block's contents: laid out, filled, looked at.
+ *
+ * Looking works on bytes that may be changing or hostile: the meta word is
+ * read once, everything derived from it is checked against the room that the
+ * caller knows, and the answer counts only after the caller's validation.
+ */
+#ifndef LTZ_STORE_RECORD_H
+#define LTZ_STORE_RECORD_H
+
+#include "base/copy.h"
+#include "base/hash.h"
+#include "shm/attachment.h"
+
+/* A key, hashed for one pool. */
+struct ltz_hkey {
+	const void *data;
+	uint32_t size;
+	uint8_t type;
+	uint64_t meta; /* the bits of a record's meta word under META_KEY_MASK */
+	uint64_t hash;
+	uint64_t word; /* a slot word for it with ref 0 */
+};
+
+#define SLOT_FROZEN (UINT64_C(1) << 63)
+#define SLOT_RECORD (UINT64_C(1) << 62)
+
+LTZ_INLINE unsigned hash_bits(const struct ltz_mem *mem) { return 62 - mem->ref_bits; }
+
+LTZ_INLINE uint64_t slot_word(const struct ltz_mem *mem, uint64_t hash, uint64_t ref)
+{
+	return SLOT_RECORD | hash >> (64 - hash_bits(mem)) << mem->ref_bits | ref;
+}
+
+LTZ_INLINE void hkey_init(const struct ltz_mem *mem, struct ltz_hkey *k, unsigned type, const void *data, uint32_t size)
+{
+	k->data = data;
+	k->size = size;
+	k->type = (uint8_t)type;
+	k->meta = size | (uint64_t)type << 16;
+	k->hash = hash_key(mem->seed, type, data, size);
+	k->word = slot_word(mem, k->hash, 0);
+}
+
+/* What is to be written. */
+struct ltz_content {
+	const void *data;
+	uint64_t size;
+	uint64_t expires_ms; /* pool's clock; SHM_NEVER */
+	uint8_t type;
+};
+
+/* What a record says, as read once. */
+struct ltz_look {
+	uint64_t meta;
+	uint64_t expires_ms;
+	uint64_t size;        /* of the value */
+	uint64_t value_offset; /* from the record's start */
+	uint64_t key_offset;
+};
+
+LTZ_INLINE uint64_t value_offset(unsigned flags, uint64_t key_end)
+{
+	return flags & REC_ALIGNED ? (key_end + 63) & ~UINT64_C(63) : key_end;
+}
+
+/* room: bytes that may be read from rec on. false: the words make no sense. */
+LTZ_INLINE bool record_look(const struct shm_record *rec, uint64_t room, uint64_t meta, struct ltz_look *look)
+{
+	unsigned flags = meta_flags(meta);
+	uint64_t offset = sizeof(*rec);
+
+	look->meta = meta;
+	look->size = meta_size(meta);
+	look->expires_ms = SHM_NEVER;
+	if (unlikely(flags)) {
+		if (room < sizeof(*rec) + 16)
+			return false;
+		if (flags & REC_EXPIRES) {
+			look->expires_ms = load_relaxed((const uint64_t *)((const uint8_t *)rec + offset));
+			offset += 8;
+		}
+		if (flags & REC_LONG) {
+			look->size = load_relaxed((const uint64_t *)((const uint8_t *)rec + offset));
+			offset += 8;
+		}
+	}
+	look->key_offset = offset;
+	look->value_offset = value_offset(flags, offset + meta_key_size(meta));
+	return look->value_offset <= room && look->size <= room - look->value_offset;
+}
+
+/* The flags and total size of a record to be. */
+LTZ_INLINE unsigned record_flags_for(const struct ltz_content *content)
+{
+	return (content->expires_ms != SHM_NEVER ? REC_EXPIRES : 0) | (content->size > UINT32_MAX ? REC_LONG : 0) |
+	       (content->size >= REC_ALIGN_FROM ? REC_ALIGNED : 0);
+}
+LTZ_INLINE uint64_t record_key_offset(unsigned flags)
+{
+	return sizeof(struct shm_record) + (flags & REC_EXPIRES ? 8 : 0) + (flags & REC_LONG ? 8 : 0);
+}
+LTZ_INLINE uint64_t record_bytes(unsigned flags, uint32_t key_size, uint64_t size)
+{
+	return value_offset(flags, record_key_offset(flags) + key_size) + size;
+}
+
+/* Is the record's key this one? Its meta word was read; bounds were checked by record_look. */
+LTZ_INLINE bool record_has_key(const struct shm_record *rec, const struct ltz_look *look, const struct ltz_hkey *key)
+{
+	return (look->meta & META_KEY_MASK) == key->meta &&
+	       equal_in_pool((const uint8_t *)rec + look->key_offset, key->data, key->size);
+}
+
+#endif

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/* resize.c - step names are those of docs/design/protocol-index.md, section 4. */
+#include "store/resize.h"
+
+#include "shm/granule.h"
+#include "shm/member.h"
+#include "shm/slab.h"
+
+#include <errno.h>
+
+/*
+ * Lines a table gets beyond what migration into it may need: about 0.2 lines
+ * a bucket are in use when it is full (4 records a bucket), and writers go on
+ * while the next one is made.
+ */
+static uint64_t usual_lines(uint64_t buckets) { return buckets * 3 / 8; }
+
+bool ltz__resize_wanted(const struct ltz_mem *mem, const struct ltz_root *root)
+{
+	(void)mem;
+	return !has_prev(root) && lines_used(load_relaxed(&root->cur.shm->lines)) * 5 > root->cur.buckets;
+}
+
+/* ---- the memory of a table ---------------------------------------------------------- */
+
+/* How many lines migrating `from` into 2^log2 buckets can take at most, losers' spare lines included. */
+static uint64_t lines_needed(struct ltz_mem *mem, const struct ltz_table *from, unsigned log2)
+{
+	uint64_t room = lines_room(load_acquire(&from->shm->lines));
+	uint64_t lanes = (uint64_t)ltz__rows_high(mem) * SHM_LANES;
+
+	if (room > from->lines)
+		room = from->lines;
+	if (log2 > from->log2)
+		return 2 * room + lanes; /* a source's records fall into two targets */
+	if (log2 == from->log2)
+		return room + lanes;
+	return room + from->buckets / 2 + lanes; /* a target takes two sources */
+}
+
+static int claim_entry(struct ltz_mem *mem, const struct ltz_lane *lane)
+{
+	for (unsigned id = 1; id < SHM_TABLES; id++) {
+		struct shm_table_entry *entry = &mem->directory[id];
+
+		if (load_acquire(&entry->claim) || !cas_acq_rel(&entry->claim, 0, lane->label | 1))
+			continue;
+		store_release(&entry->place, 0);
+		store_release(&entry->born, 0);
+		return (int)id;
+	}
+	return -ENOSPC;
+}
+
+static void free_entry(struct ltz_mem *mem, unsigned id, uint64_t head)
+{
+	struct shm_table_entry *entry = &mem->directory[id & (SHM_TABLES - 1)];
+	uint64_t claim = load_acquire(&entry->claim);
+
+	if (load_acquire(&entry->place) != head + 1)
+		return; /* not this table's: given back already */
+	store_release(&entry->place, 0);
+	cas_acq_rel(&entry->claim, claim, 0);
+}
+
+/* R4 to R6: a zeroed table in no root, owned by the lane. Returns its index in lane->extent. */
+static int64_t make_table(struct ltz_mem *mem, struct ltz_lane *lane, unsigned log2, uint64_t lines, uint64_t born)
+{
+	uint64_t bytes = sizeof(struct shm_table) + (64 << (uint64_t)log2) + lines * 64;
+	uint64_t n = (bytes + SHM_GRANULE - 1) >> SHM_GRANULE_LOG2;
+	struct ltz_extent extent;
+	struct shm_table *shm;
+	int64_t head;
+	int id, index;
+
+	if (n > SHM_RUN_MAX)
+		return -ENOSPC;
+	id = claim_entry(mem, lane);
+	if (id < 0)
+		return id;
+	head = ltz__granules_claim(mem, lane, (unsigned)n);
+	if (head < 0)
+		goto no_granules;
+	extent = (struct ltz_extent){.granule = (uint32_t)head, .granules = (uint32_t)n, .state = EXTENT_TABLE, .table_id = (uint32_t)id};
+	index = ltz__extent_add(lane, &extent);
+	if (index < 0) {
+		ltz__granules_release(mem, lane, (uint64_t)head, (unsigned)n);
+		head = -ENOSPC;
+		goto no_granules;
+	}
+	shm = at_granule(mem, (uint64_t)head);
+	zero_in_pool(shm, n << SHM_GRANULE_LOG2);
+	lines = (granule_offset(n) - sizeof(struct shm_table) - (64 << (uint64_t)log2)) / 64;
+	store_relaxed(&shm->id, (uint64_t)id);
+	store_relaxed(&shm->log2, log2);
+	store_relaxed(&shm->lines, lines << 32);
+	ltz__granules_form(mem, lane, (uint64_t)head, (unsigned)n, OWNER_TABLE, (unsigned)n);
+	store_release(&mem->directory[id].born, born);
+	store_release(&mem->directory[id].place, (uint64_t)head + 1);
+	return index;
+
+no_granules:
+	cas_acq_rel(&mem->directory[id].claim, lane->label | 1, 0);
+	return head;
+}
+
+/* Begins the release of a table: nothing leads to it any more. The lane's next reclaim ends it. */
+static void leave_table(struct ltz_mem *mem, struct ltz_lane *lane, struct ltz_extent *extent)
+{
+	free_entry(mem, extent->table_id, extent->granule);
+	if (owner_cas(mem, extent->granule, owner_make(OWNER_TABLE, lane->label, extent->granules),
+	              owner_make(OWNER_CLAIM, lane->label, extent->granules)))
+		extent->state = EXTENT_LEAVING;
+}
+
+/* ---- RESIZE ---------------------------------------------------------------------------- */
+
+/* R9 to R12. */
+static int finish(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_root *root)
+{
+	uint64_t settled;
+
+	for (uint64_t t = 0; t < root->cur.buckets; t++) { /* R9 */
+		int result;
+
+		if (ctrl_state(load_acquire(&root->cur.shm->bucket[t].ctrl.a)) != CTRL_UNBORN)
+			continue;
+		result = ltz__migrate(mem, lane, root, t);
+		if (result < 0)
+			return result;
+	}
+	settled = root_make(root->cur.id, root->cur.log2, 0, 0, root_gen(root->word) + 1);
+	if (cas_seq_cst(&mem->header->root, root->word, settled)) /* R11 */
+		fetch_add_relaxed(&mem->header->resizes, 1);
+	/* R12 is the owner's: ltz__tables_tend sees that the old table is in no root. */
+	return 0;
+}
+
+int ltz__resize_to(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_root *root, unsigned log2)
+{
+	struct ltz_root now;
+	uint64_t lines, usual, gen = root_gen(root->word) + 1;
+	int64_t made;
+	int result;
+
+	if (has_prev(root))
+		return finish(mem, lane, root);
+	if (log2 > hash_bits(mem) || log2 > 31 || log2 < 1)
+		return -ENOSPC;
+	lines = lines_needed(mem, &root->cur, log2);
+	usual = usual_lines(UINT64_C(1) << log2);
+	made = make_table(mem, lane, log2, lines > usual ? lines : usual, gen);
+	if (made < 0)
+		return (int)made;
+	if (!cas_seq_cst(&mem->header->root, root->word, /* R8 */
+	                 root_make(lane->extent[made].table_id, log2, root->cur.id, root->cur.log2, (uint32_t)gen))) {
+		leave_table(mem, lane, &lane->extent[made]);
+		return 0;
+	}
+	result = ltz__table_enter(mem, lane, &now); /* the hazard must name the new gen */
+	if (result < 0)
+		return result;
+	return has_prev(&now) ? finish(mem, lane, &now) : 0;
+}
+
+int ltz__resize(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_root *root)
+{
+	return ltz__resize_to(mem, lane, root, root->cur.log2 + 1);
+}
+
+int ltz__table_first(struct ltz_mem *mem, struct ltz_lane *lane)
+{
+	unsigned log2 = mem->geometry.table_log2;
+	struct shm_table *shm;
+	int64_t made;
+
+	if (load_acquire(&mem->header->root))
+		return 0;
+	made = make_table(mem, lane, log2, usual_lines(UINT64_C(1) << log2), 1);
+	if (made < 0)
+		return (int)made;
+	shm = at_granule(mem, lane->extent[made].granule);
+	for (uint64_t t = 0; t < UINT64_C(1) << log2; t++) /* nothing to migrate: all born */
+		store_release(&shm->bucket[t].ctrl.a, ctrl_next(0, CTRL_IDLE, 0));
+	if (!cas_seq_cst(&mem->header->root, 0, root_make(lane->extent[made].table_id, log2, 0, 0, 1)))
+		leave_table(mem, lane, &lane->extent[made]);
+	return 0;
+}
+
+/* ---- a table's later life ---------------------------------------------------------------- */
+
+/*
+ * Gives back whole granules of lines that nobody took: parts from the tail
+ * first, then the head's word. Death in between leaves a TABLE that is longer
+ * than its parts, which release and teardown allow.
+ */
+static void cut_lines(struct ltz_mem *mem, struct ltz_lane *lane, struct ltz_extent *extent, unsigned log2)
+{
+	struct shm_table *shm = at_granule(mem, extent->granule);
+	uint64_t word = load_acquire(&shm->lines), buckets = UINT64_C(1) << log2;
+	uint64_t keep = lines_used(word) + lines_used(word) / 8 + 64, bytes, n;
+
+	if (keep < usual_lines(buckets))
+		keep = usual_lines(buckets);
+	bytes = sizeof(*shm) + buckets * 64 + keep * 64;
+	n = (bytes + SHM_GRANULE - 1) >> SHM_GRANULE_LOG2;
+	if (n >= extent->granules)
+		return;
+	keep = (granule_offset(n) - sizeof(*shm) - buckets * 64) / 64;
+	if (lines_room(word) <= keep || !cas_acq_rel(&shm->lines, word, keep << 32 | lines_used(word)))
+		return; /* the next time */
+	ltz__granules_cut(mem, lane, extent->granule, extent->granules, (unsigned)n, OWNER_TABLE);
+	extent->granules = (uint32_t)n;
+}
+
+static bool in_root(const struct ltz_mem *mem, uint64_t root, const struct ltz_extent *extent)
+{
+	unsigned id = extent->table_id;
+
+	return id && id < SHM_TABLES && (root_cur(root) == id || root_prev(root) == id) &&
+	       load_acquire(&mem->directory[id].place) == (uint64_t)extent->granule + 1;
+}
+
+void ltz__tables_tend(struct ltz_mem *mem, struct ltz_lane *lane)
+{
+	uint64_t root = load_acquire(&mem->header->root);
+	bool fenced = false;
+
+	for (uint32_t i = 0; i < lane->extents; i++) {
+		struct ltz_extent *extent = &lane->extent[i];
+		uint64_t born = 0;
+
+		if (extent->state != EXTENT_TABLE)
+			continue;
+		if (in_root(mem, root, extent)) {
+			if (!root_prev(root) && root_cur(root) == extent->table_id)
+				cut_lines(mem, lane, extent, root_cur_log2(root));
+			continue;
+		}
+		if (!fenced) {
+			ltz__members_barrier(mem); /* pairs with: store/table.c:ltz__table_enter */
+			fenced = true;
+		}
+		if (extent->table_id && extent->table_id < SHM_TABLES &&
+		    load_acquire(&mem->directory[extent->table_id].place) == (uint64_t)extent->granule + 1)
+			born = load_acquire(&mem->directory[extent->table_id].born);
+		if (!ltz__table_hazard(mem, born, root_gen(root)))
+			leave_table(mem, lane, extent);
+	}
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * resize.h - tables come and go: RESIZE of docs/design/protocol-index.md, and
+ * the life of a table's memory.
+ */
+#ifndef LTZ_STORE_RESIZE_H
+#define LTZ_STORE_RESIZE_H
+
+#include "store/table.h"
+
+/* Should the table grow, by the lines that its buckets have appended? */
+bool ltz__resize_wanted(const struct ltz_mem *mem, const struct ltz_root *root);
+
+/*
+ * Twice the size; or, if a resize is under way, ends that one. root was read
+ * by ltz__table_enter. 0: the root has changed, by us or others. -ENOSPC.
+ */
+int ltz__resize(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_root *root);
+
+/* The same to any size: the present one (compaction), one more or one less. */
+int ltz__resize_to(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_root *root, unsigned log2);
+
+/* Makes a new pool's first table. 0 also when it has one. -ENOSPC. */
+int ltz__table_first(struct ltz_mem *mem, struct ltz_lane *lane);
+
+/*
+ * Looks after this lane's tables: cuts unused lines off the current one,
+ * begins the release of dropped ones that no table hazard names.
+ */
+void ltz__tables_tend(struct ltz_mem *mem, struct ltz_lane *lane);
+
+#endif

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tick.c - housekeeping.
+ *
+ * What only one member should do is guarded by a lease in the header: a hint
+ * that saves work. Everything done under it is safe when several do it, so a
+ * holder that died or stopped is simply passed over.
+ */
+#include "store/tick.h"
+
+#include "shm/adopt.h"
+#include "shm/granule.h"
+#include "shm/lane.h"
+#include "shm/member.h"
+#include "shm/slab.h"
+#include "store/expiry.h"
+#include "store/map.h"
+#include "store/resize.h"
+#include "sys/sys.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define MS UINT64_C(1000000)
+#define TIDY_NS       (100 * MS)  /* idle lanes, the dead, the expired      */
+#define SLOW_NS       (1000 * MS) /* counting, punching, shrinking          */
+#define LEASE_LATE    8u          /* of 64 ms: a janitor not seen for longer is passed over */
+#define PUNCH_AGE_NS  (1000 * MS) /* a late reader's copy is long over      */
+#define PUNCH_MOST    8192u       /* granules a pass: 512 MiB               */
+#define RECLAIM_MOST  2048u       /* extents of an idle lane a pass         */
+#define SWEEP_FEW     64u         /* rows: so many locks are looked at every TIDY_NS */
+
+struct tick {
+	uint64_t tidy_at, slow_at; /* pool's clock, ns */
+	uint64_t sweep_at_ms;
+	bool sweep_all;
+	bool punched_all;          /* a destroyed pool's memory was given back */
+	uint64_t destroyed_at;
+};
+
+int ltz__tick_init(struct ltz_mem *mem)
+{
+	mem->tick = calloc(1, sizeof(struct tick));
+	return mem->tick ? 0 : -ENOMEM;
+}
+
+void ltz__tick_deinit(struct ltz_mem *mem)
+{
+	free(mem->tick);
+	mem->tick = NULL;
+}
+
+/* ---- the index ------------------------------------------------------------------- */
+
+/*
+ * After a resize: the service lane works under the new root, so the table it
+ * made before can go at once, and unused lines are cut before the next resize
+ * is measured by them.
+ */
+static void settle_tables(struct ltz_mem *mem, struct ltz_lane *lane)
+{
+	struct ltz_root root;
+
+	if (ltz__table_enter(mem, lane, &root) < 0)
+		return;
+	ltz__tables_tend(mem, lane);
+	ltz__lane_reclaim(mem, lane, RECLAIM_MOST, RECLAIM_IDLE);
+}
+
+/* Ends a resize under way and begins what is wanted. Returns false when nothing was to do. */
+static bool tend_index(struct ltz_mem *mem, struct ltz_lane *lane)
+{
+	struct ltz_root root;
+	unsigned log2;
+
+	if (ltz__table_enter(mem, lane, &root) < 0)
+		return false;
+	if (has_prev(&root))
+		return ltz__resize(mem, lane, &root) == 0;
+	if (!ltz__resize_wanted(mem, &root))
+		return false;
+	/* many lines but few records: lines left behind by records that are gone; the same size anew is enough */
+	log2 = ltz__map_count(mem) * 2 > root.cur.buckets * 5 ? root.cur.log2 + 1 : root.cur.log2;
+	return ltz__resize_to(mem, lane, &root, log2) == 0;
+}
+
+static bool shrink_index(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t records)
+{
+	struct ltz_root root;
+
+	if (ltz__table_enter(mem, lane, &root) < 0 || has_prev(&root) || root.cur.log2 <= mem->geometry.table_log2)
+		return false;
+	if (records * 4 >= root.cur.buckets * 3)
+		return false;
+	return ltz__resize_to(mem, lane, &root, root.cur.log2 - 1) == 0;
+}
+
+/* ---- memory ------------------------------------------------------------------------- */
+
+/* How many FREE granules there should be: 1/16 of what is used, 2 to 64 MiB. */
+static uint64_t reserve_wanted(const struct ltz_mem *mem)
+{
+	uint64_t committed = load_relaxed(&mem->header->committed_hint), free_now = load_relaxed(&mem->header->free_hint);
+	uint64_t wanted = (int64_t)(committed - free_now) > 0 ? (committed - free_now) / 16 : 0;
+
+	return wanted < 32 ? 32 : wanted > 1024 ? 1024 : wanted;
+}
+
+static void commit_ahead(struct ltz_mem *mem, struct ltz_lane *lane)
+{
+	uint64_t wanted = reserve_wanted(mem);
+	int64_t free_now = (int64_t)load_relaxed(&mem->header->free_hint);
+
+	if (free_now < (int64_t)wanted / 2 + 1)
+		ltz__granules_commit(mem, lane, 1, (unsigned)wanted);
+}
+
+static void punch_idle(struct ltz_mem *mem, struct ltz_lane *lane)
+{
+	uint64_t keep = 2 * reserve_wanted(mem), free_now = load_relaxed(&mem->header->free_hint);
+
+	if ((int64_t)free_now > (int64_t)keep) {
+		uint64_t most = free_now - keep;
+
+		ltz__granules_punch(mem, lane, PUNCH_AGE_NS, most < PUNCH_MOST ? most : PUNCH_MOST);
+	}
+}
+
+/* ---- this process' idle lanes ---------------------------------------------------------- */
+
+static void tidy_lane(struct ltz_mem *mem, struct ltz_lane *lane, bool idle)
+{
+	ltz__tables_tend(mem, lane);
+	if (!idle && lane->index != LANE_SERVICE)
+		return;
+	ltz__lane_drop_cursors(lane);
+	ltz__lane_reclaim(mem, lane, RECLAIM_MOST, RECLAIM_IDLE);
+	if (lane->th) { /* an idle lane pins no table */
+		store_release(&lane->shm->th, 0);
+		lane->th = 0;
+	}
+}
+
+/* Returns whether any lane owns anything. */
+static bool tidy_lanes(struct ltz_mem *mem)
+{
+	bool own = false;
+
+	for (unsigned i = 0; i < SHM_LANES; i++) {
+		struct ltz_lane *lane = &mem->lane[i];
+
+		if (!lane_try(lane)) {
+			own = true;
+			continue;
+		}
+		if (lane->cursor) {
+			bool idle = !lane->used;
+
+			lane->used = 0;
+			tidy_lane(mem, lane, idle);
+			own |= !idle || lane->extents > 0;
+		}
+		lane_give(lane);
+	}
+	return own;
+}
+
+/* ---- the janitor's work ------------------------------------------------------------------ */
+
+static uint64_t lease_make(const struct ltz_mem *mem, uint64_t now_ns)
+{
+	return (uint64_t)mem->row_index << 52 | mem->generation << 24 | ((now_ns >> 26) & 0xffffff);
+}
+
+/* Is this member the janitor? Takes the lease if nobody has renewed it lately. */
+static bool is_janitor(struct ltz_mem *mem, uint64_t now_ns)
+{
+	uint64_t word = load_acquire(&mem->header->janitor), mine = lease_make(mem, now_ns);
+
+	if (word >> 24 != mine >> 24 && word) {
+		uint64_t age = (mine - word) & 0xffffff;
+
+		if (age <= LEASE_LATE)
+			return false;
+	}
+	return word == mine || cas_acq_rel(&mem->header->janitor, word, mine);
+}
+
+unsigned ltz__adopt_dead(struct ltz_mem *mem)
+{
+	unsigned rows = ltz__rows_high(mem), settled = 0;
+
+	for (unsigned r = 0; r < rows; r++) {
+		uint64_t word;
+
+		if (ltz__member_dead(mem, r, &word))
+			settled += ltz__adopt(mem, r, word) > 0;
+	}
+	return settled;
+}
+
+static void tidy_pool(struct ltz_mem *mem, struct tick *tick, struct ltz_lane *lane, bool slow)
+{
+	uint64_t now_ms = map_now_ms(mem);
+
+	if (slow || ltz__rows_high(mem) <= SWEEP_FEW)
+		if (ltz__adopt_dead(mem))
+			tick->sweep_all = true; /* it may have died in the middle of a sweep */
+	if (slow || tick->sweep_all || now_ms >= tick->sweep_at_ms) {
+		bool all = tick->sweep_all;
+
+		tick->sweep_all = false;
+		ltz__sweep(mem, lane, all, &tick->sweep_at_ms);
+	}
+}
+
+static void tidy_slowly(struct ltz_mem *mem, struct ltz_lane *lane)
+{
+	struct ltz_granule_counts counts;
+
+	ltz__granules_count(mem, &counts);
+	ltz__granules_correct_hints(mem, &counts);
+	while (shrink_index(mem, lane, ltz__map_count(mem)))
+		settle_tables(mem, lane);
+	punch_idle(mem, lane);
+}
+
+/* ---- a destroyed pool ----------------------------------------------------------------------- */
+
+/* Its memory goes back once nobody has read it for a second and no view is held. Whoever comes by does it. */
+static uint64_t bury(struct ltz_mem *mem, struct tick *tick)
+{
+	uint64_t now = ltz__mem_now_ns(mem);
+
+	if (tick->punched_all)
+		return SLOW_NS;
+	if (!tick->destroyed_at)
+		tick->destroyed_at = now;
+	if (now - tick->destroyed_at < PUNCH_AGE_NS)
+		return TIDY_NS;
+	for (unsigned r = 0; r < ltz__rows_high(mem); r++) {
+		const struct shm_row *row = &mem->rows[r];
+
+		for (unsigned v = 0; row_up(load_acquire(&row->word)) && v < SHM_VIEWS; v++)
+			if (load_acquire(&row->view[v]))
+				return TIDY_NS;
+	}
+	ltz__sys_punch(mem->fd, mem->geometry.space_offset, granule_offset(ltz__granules_high(mem)));
+	tick->punched_all = true;
+	return SLOW_NS;
+}
+
+/* ---- tick ---------------------------------------------------------------------------------------- */
+
+static uint64_t tick_writable(struct ltz_mem *mem, struct tick *tick, struct ltz_lane *lane)
+{
+	uint64_t now = ltz__mem_now_ns(mem);
+	bool slow = now >= tick->slow_at, busy = true;
+
+	while (tend_index(mem, lane))
+		settle_tables(mem, lane);
+	commit_ahead(mem, lane);
+	if (now < tick->tidy_at)
+		return tick->tidy_at - now;
+	store_release(&mem->row->heartbeat_ms, (uint64_t)ltz__sys_unix_ms());
+	if (is_janitor(mem, now)) {
+		tidy_pool(mem, tick, lane, slow);
+		if (slow)
+			tidy_slowly(mem, lane);
+	} else {
+		busy = false;
+	}
+	if (slow)
+		tick->slow_at = now + SLOW_NS;
+	lane_give(lane);
+	busy |= tidy_lanes(mem);
+	while (!lane_try(lane)) /* only this process' own reclaim takes it, for a moment */
+		ltz__sys_yield();
+	now = ltz__mem_now_ns(mem);
+	tick->tidy_at = now + (busy ? TIDY_NS : 5 * TIDY_NS);
+	return tick->tidy_at - now;
+}
+
+uint64_t ltz__tick(struct ltz_mem *mem)
+{
+	struct tick *tick = mem->tick;
+	struct ltz_lane *lane = &mem->lane[LANE_SERVICE];
+	uint64_t next;
+
+	if (mem->readonly) {
+		store_release(&mem->row->heartbeat_ms, (uint64_t)ltz__sys_unix_ms());
+		return SLOW_NS;
+	}
+	if (ltz__mem_destroyed(mem))
+		return bury(mem, tick);
+	while (!lane_try(lane))
+		ltz__sys_yield();
+	next = tick_writable(mem, tick, lane);
+	lane_give(lane);
+	return next;
+}

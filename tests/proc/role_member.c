@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * role_member.c - a program that uses pools as it is told, line by line.
+ *
+ *   create NAME MAX_MIB     connect NAME TIMEOUT_MS    readonly NAME
+ *   import NAME FD FD       close                      destroy NAME
+ *   exists NAME             set KEY NUMBER             get KEY
+ *   add KEY TIMES           fill MIB                   members
+ *   fork                    (goes on in the child; the parent is killed)
+ *
+ * Each is answered by one line: the call's result, and a number.
+ */
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <latzero.h>
+
+static ltz_pool *pool;
+
+static ltz_key key_of(const char *text)
+{
+	return (ltz_key){ .data = text, .size = (uint32_t)strlen(text), .type = LTZ_KEY_STR };
+}
+
+static int count_member(void *context, const struct ltz_member_info *info)
+{
+	(void)info;
+	++*(int64_t *)context;
+	return 0;
+}
+
+static int set_number(const char *text, int64_t number)
+{
+	const ltz_key key = key_of(text);
+	const ltz_value value = { .data = &number, .size = sizeof number, .type = LTZ_INT64 };
+
+	return ltz_set(pool, &key, &value, NULL, NULL);
+}
+
+static int add_times(const char *text, int64_t times, int64_t *sum)
+{
+	const ltz_key key = key_of(text);
+	const ltz_number one = { .type = LTZ_INT64, .as.i64 = 1 }, zero = { .type = LTZ_INT64 };
+	ltz_number now = zero;
+	int result = 0;
+
+	for (int64_t i = 0; i < times && result == 0; i++)
+		result = ltz_add(pool, &key, one, zero, &now, NULL);
+	*sum = now.as.i64;
+	return result;
+}
+
+/* That many values of 1 MiB. */
+static int fill(int64_t count)
+{
+	static char megabyte[1 << 20];
+	const ltz_value value = { .data = megabyte, .size = sizeof megabyte, .type = LTZ_BYTES };
+	int result = 0;
+
+	memset(megabyte, 'x', sizeof megabyte);
+	for (int64_t i = 0; i < count && result == 0; i++) {
+		char name[32];
+		snprintf(name, sizeof name, "fill-%" PRId64, i);
+		const ltz_key key = key_of(name);
+		result = ltz_set(pool, &key, &value, NULL, NULL);
+	}
+	return result;
+}
+
+/* The child goes on with our input and output; we die as a process can die. */
+static int go_on_in_child(void)
+{
+	pid_t child = fork();
+
+	if (child > 0)
+		kill(getpid(), SIGKILL);
+	return child < 0 ? -1 : 0;
+}
+
+static int open_pool(const char *command, const char *name, int64_t a, int64_t b)
+{
+	struct ltz_open_options options = { .timeout_ms = 30000 };
+
+	if (strcmp(command, "create") == 0) {
+		options.max_size_bytes = (uint64_t)a << 20;
+		return ltz_create(name, &options, &pool);
+	}
+	if (strcmp(command, "connect") == 0) {
+		if (a != 0)
+			options.timeout_ms = (unsigned)a;
+		return ltz_connect(name, &options, &pool);
+	}
+	if (strcmp(command, "readonly") == 0) {
+		options.flags = LTZ_READONLY;
+		return ltz_connect(name, &options, &pool);
+	}
+	return ltz_import(name, (const int[2]){ (int)a, (int)b }, &options, &pool);
+}
+
+static int obey(const char *command, const char *name, int64_t a, int64_t b, int64_t *value)
+{
+	if (strcmp(command, "set") == 0)
+		return set_number(name, a);
+	if (strcmp(command, "get") == 0) {
+		const ltz_key key = key_of(name);
+		return ltz_get(pool, &key, value, sizeof *value, NULL);
+	}
+	if (strcmp(command, "add") == 0)
+		return add_times(name, a, value);
+	if (strcmp(command, "fill") == 0)
+		return fill(strtoll(name, NULL, 10));
+	if (strcmp(command, "members") == 0)
+		return ltz_members(pool, count_member, value);
+	if (strcmp(command, "exists") == 0)
+		return ltz_exists(name, NULL);
+	if (strcmp(command, "destroy") == 0)
+		return ltz_destroy(name, NULL);
+	if (strcmp(command, "fork") == 0)
+		return go_on_in_child();
+	if (strcmp(command, "close") == 0) {
+		ltz_close(pool);
+		pool = NULL;
+		return 0;
+	}
+	return open_pool(command, name, a, b);
+}
+
+int main(void)
+{
+	char line[256];
+
+	while (fgets(line, sizeof line, stdin) != NULL) {
+		char command[16] = "", name[LTZ_NAME_MAX + 1] = "";
+		int64_t a = 0, b = 0, value = 0;
+
+		sscanf(line, "%15s %100s %" SCNd64 " %" SCNd64, command, name, &a, &b);
+		int result = obey(command, name, a, b, &value);
+		printf("%d %" PRId64 "\n", result, value);
+		fflush(stdout);
+	}
+	return 0;
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/* test_fault.c - failures come where they were ordered, and clean. */
+#include "sys/fault.h"
+
+#include "harness.h"
+
+#ifdef LTZ_FAULTS
+
+#include <dirent.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/sys.h"
+
+static int open_descriptors(void)
+{
+	DIR *stream = opendir("/proc/self/fd");
+	int count = 0;
+
+	ASSERT_TRUE(stream != NULL);
+	while (readdir(stream) != NULL)
+		count++;
+	closedir(stream);
+	return count;
+}
+
+static int make_memory(void)
+{
+	int fd = ltz__sys_memfd("latzero-test");
+	int result = fd < 0 ? fd : ltz__sys_memfd_fix(fd, 4096);
+
+	ltz__sys_close(fd);
+	return result;
+}
+
+static int make_poll(void)
+{
+	struct ltz_poll *poll;
+	int result = ltz__sys_poll_new(&poll);
+
+	if (result == 0)
+		ltz__sys_poll_free(poll);
+	return result;
+}
+
+static int make_listener(void)
+{
+	char why[400], temporary[32];
+	int fd = -1, dir = ltz__sys_directory(test_directory(), why, sizeof(why));
+
+	if (dir < 0)
+		return dir;
+	fd = ltz__sys_listen(dir, temporary, sizeof(temporary));
+	ltz__sys_close(fd);
+	ltz__sys_close(dir);
+	return fd < 0 ? fd : 0;
+}
+
+static int ignore_name(void *context, const char *name)
+{
+	(void)context, (void)name;
+	return 0;
+}
+
+static int use_directory(void)
+{
+	char why[400];
+	int lock, result, dir = ltz__sys_directory(test_directory(), why, sizeof(why));
+
+	if (dir < 0)
+		return dir;
+	lock = ltz__sys_directory_lock(dir);
+	result = lock < 0 ? lock : ltz__sys_names(dir, ignore_name, NULL);
+	ltz__sys_close(lock);
+	ltz__sys_close(dir);
+	return result;
+}
+
+static void nothing(void *context)
+{
+	(void)context;
+}
+
+static int run_thread(void)
+{
+	struct ltz_thread thread;
+	int result = ltz__sys_thread_start(&thread, nothing, NULL, "ltz-test");
+
+	if (result == 0)
+		ltz__sys_thread_join(&thread);
+	return result;
+}
+
+/* Fails each call in turn: an error comes out, nothing stays open, and after the last it works. */
+static void fail_each(int (*make)(void))
+{
+	int before, result = -1;
+
+	ASSERT_OK(make());
+	before = open_descriptors();
+	for (uint64_t n = 1; n < 100; n++) {
+		ltz__fault_set_call(LTZ_FAULT_THREAD, n, EIO);
+		result = make();
+		if (ltz__fault_calls(LTZ_FAULT_THREAD) < n)
+			break; /* n is more calls than there are */
+		EXPECT_EQ_INT(open_descriptors(), before);
+	}
+	ltz__fault_set_call(LTZ_FAULT_THREAD, 0, 0);
+	EXPECT_EQ_INT(result, 0);
+}
+
+TEST(each_failing_call_is_reported_and_leaks_nothing)
+{
+	fail_each(make_memory);
+	fail_each(make_poll);
+	fail_each(make_listener);
+	fail_each(use_directory);
+	fail_each(run_thread);
+}
+
+TEST(the_ordered_error_comes_out)
+{
+	ltz__fault_set_call(LTZ_FAULT_THREAD, 1, EIO);
+	EXPECT_EQ_INT(ltz__sys_memfd("latzero-test"), -EIO);
+	EXPECT_OK(ltz__sys_memfd("latzero-test"));
+	ltz__fault_set_call(LTZ_FAULT_PROCESS, 1, ENOSPC);
+	EXPECT_EQ_INT(ltz__sys_commit(-1, 0, 4096), -ENOSPC);
+	ltz__fault_set_call(LTZ_FAULT_PROCESS, 1, ENOMEM);
+	EXPECT_EQ_INT(ltz__sys_map(-1, 0, 4096, true, &(void *){ NULL }), -ENOMEM);
+}
+
+TEST(an_interrupted_call_is_made_again)
+{
+	ltz__fault_set_call(LTZ_FAULT_THREAD, 1, EINTR);
+	EXPECT_OK(ltz__sys_memfd("latzero-test"));
+}
+
+TEST(a_kernel_without_noexec_memory_files_will_do)
+{
+	ltz__fault_set_call(LTZ_FAULT_THREAD, 1, EINVAL);
+	EXPECT_OK(ltz__sys_memfd("latzero-test"));
+	EXPECT_EQ_U64(ltz__fault_calls(LTZ_FAULT_THREAD), 3);
+}
+
+static void pass_points(void *context)
+{
+	ltz__fault_set_crash((const char *)context, 2);
+	for (int i = 0; i < 3; i++)
+		LTZ_CRASH_POINT("test.point");
+}
+
+static void count_hits(void *context, const char *name, uint64_t hits)
+{
+	if (strcmp(name, "test.point") == 0 || strcmp(name, "test.never") == 0)
+		*(uint64_t *)context += 1000 + hits;
+}
+
+TEST(a_crash_point_kills_at_its_hit_and_only_if_named)
+{
+	int status;
+	pid_t child = test_fork(pass_points, (void *)"test.point");
+
+	ASSERT_EQ_INT(waitpid(child, &status, 0), child);
+	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	test_wait(test_fork(pass_points, (void *)"test.other"));
+}
+
+TEST(every_point_is_listed_hit_or_not)
+{
+	uint64_t sum = 0;
+
+	if (test_seed() == 0 && test_random() == 0)
+		LTZ_CRASH_POINT("test.never");
+	pass_points((void *)"test.other");
+	ltz__fault_points(count_hits, &sum);
+	EXPECT_EQ_U64(sum, 2003);
+}
+
+#else
+
+TEST(faults_can_be_ordered)
+{
+	test_skip("built without LTZ_FAULTS");
+}
+
+#endif

@@ -312,12 +312,37 @@ void ltz__block_free(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t ref)
 	}
 }
 
+/* The usual case: a slab of one granule. NULL: another kind of extent, or nonsense. */
+static uint64_t *retired_word_in_slab(struct ltz_mem *mem, uint64_t ref, uint64_t *bit)
+{
+	uint64_t head = ref_granule(ref), owner = owner_load(mem, head), distance, index;
+	const struct ltz_class *cls = &mem->cls[CLS_INDEX(owner_low(owner)) % CLASSES_MAX];
+	struct shm_extent *extent = at_granule(mem, head);
+
+	if (owner_kind(owner) != OWNER_SLAB)
+		return NULL;
+	distance = (ref & ((1u << (SHM_GRANULE_LOG2 - SHM_UNIT_LOG2)) - 1)) - cls->first_units;
+	index = distance * cls->reciprocal >> 32;
+	if (index >= cls->blocks || index * cls->units != distance)
+		return NULL;
+	*bit = UINT64_C(1) << index % 64;
+	return &extent->bits[cls->words + index / 64];
+}
+
 void ltz__block_retire(struct ltz_mem *mem, uint64_t ref)
 {
 	struct ltz_place place;
+	uint64_t *retired, bit;
 
-	if (ltz__block_place(mem, ref, &place) < 0)
+	if (unlikely(ref >= mem->units))
 		return;
+	retired = retired_word_in_slab(mem, ref, &bit);
+	if (unlikely(!retired)) {
+		if (ltz__block_place(mem, ref, &place) < 0)
+			return;
+		retired = place.retired;
+		bit = place.bit;
+	}
 	/* release: the unlink and all use of the block come before its reuse. pairs with: shm/reclaim.c:collect_word */
-	fetch_or_release(place.retired, place.bit);
+	fetch_or_release(retired, bit);
 }

@@ -63,21 +63,24 @@ clean: ## removes what was built, not .venv
 
 # ---- how things are built ---------------------------------------------------------
 
+# The compilers' words are shown only if something does not build.
+quietly = cmake --build $(1) >$(1)/build.log 2>&1 || { cat $(1)/build.log; exit 1; }
+
 build-release: $(VENV)/.stamp
 	@$(CMAKE) -B $(BUILD)/release >/dev/null
-	@cmake --build $(BUILD)/release
+	@$(call quietly,$(BUILD)/release)
 
 build-test: $(VENV)/.stamp
 	@$(CMAKE) -B $(BUILD)/test $(TESTED) >/dev/null
-	@cmake --build $(BUILD)/test
+	@$(call quietly,$(BUILD)/test)
 
 build-asan: $(VENV)/.stamp
 	@$(CMAKE) -B $(BUILD)/asan $(TESTED) -DLTZ_SANITIZE=address >/dev/null
-	@cmake --build $(BUILD)/asan
+	@$(call quietly,$(BUILD)/asan)
 
 build-tsan: $(VENV)/.stamp
 	@$(CMAKE) -B $(BUILD)/tsan $(TESTED) -DLTZ_SANITIZE=thread >/dev/null
-	@cmake --build $(BUILD)/tsan
+	@$(call quietly,$(BUILD)/tsan)
 
 build-python: $(VENV)/.stamp-python
 $(VENV)/.stamp-python: $(PACKAGE) $(VENV)/.stamp

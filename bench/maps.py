@@ -169,7 +169,7 @@ def mset(setting, peer, indices):
     warm(peer, indices)
     for batch in batches(indices):
         values = [setting.make_value(index, 7) for index in batch]
-        took.append(peer.mset(peer.spell(spell(batch)), values))
+        took.append(peer.mset(dict(zip(peer.spell(spell(batch)), values))))
         if took[-1] is None:
             return None
         setting.verify(peer, batch, values)

@@ -182,6 +182,34 @@ def print_verdicts(title, verdicts, out=sys.stdout):
               file=out)
 
 
+def markdown(results):
+    """The rows that README.md shows."""
+    peers = COLUMNS[:-1]
+    lines = ["| median | " + " | ".join(peers) + " |", "|---|" + "---:|" * len(peers)]
+    for name, row in results.rows.items():
+        if name.startswith(("floor", "c-")) or set(row["samples"]) <= {"latzero"}:
+            continue
+        cells = [number(median(row["samples"][peer])) if row["samples"].get(peer) else "–"
+                 for peer in peers]
+        lines.append(f"| {row['title']}, {row['unit'].replace('us', 'µs')} | "
+                     + " | ".join(cells) + " |")
+    machine = describe_machine()
+    lines += ["", f"One run on a virtual machine: {machine['cores']} cores of {machine['cpu']}, "
+              f"Linux {machine['kernel'].split('-')[0]}, Python {machine['python']}. "
+              "`dict` is one process without sharing: the floor, not an alternative."]
+    return "\n".join(lines)
+
+
+def fill(path, results):
+    """Puts the rows between the markers of a Markdown file."""
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    before, rest = text.split("<!-- bench:begin -->")
+    after = rest.split("<!-- bench:end -->")[1]
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"{before}<!-- bench:begin -->\n{markdown(results)}\n<!-- bench:end -->{after}")
+
+
 def describe_machine():
     model = ""
     try:

@@ -49,6 +49,7 @@ def parse():
     parser.add_argument("--peers", help="comma-separated names")
     parser.add_argument("--c-bench", help="the compiled bench_map")
     parser.add_argument("--json", help="where to write the figures (default bench/out/TIME.json)")
+    parser.add_argument("--fill", metavar="README.md", help="put the figures into its table")
     parser.add_argument("--strict", action="store_true", help="status 1 if a bar is not met")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 2**31)
     return parser.parse_args()
@@ -85,10 +86,14 @@ def main():
     report.print_table(results, missing)
     verdicts = report.judge(results, report.BARS)
     goals = report.judge(results, report.GOALS)
+    if plan.quick:
+        print("\na quick run: it shows that everything works, not how fast it is")
     report.print_verdicts("bar", verdicts)
     report.print_verdicts("goal (docs/design/performance.md)", goals)
     path = arguments.json or os.path.join(HERE, "out", time.strftime("%Y%m%d-%H%M%S.json"))
     report.write_json(path, results, verdicts, goals, missing, plan.seed)
+    if arguments.fill:
+        report.fill(arguments.fill, results)
     print(f"\nfigures: {os.path.relpath(path)}")
     return 1 if arguments.strict and any(verdict["met"] is False for verdict in verdicts) else 0
 

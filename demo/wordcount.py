@@ -69,10 +69,7 @@ def identifiers(path):
 
 def count_alone(paths):
     """The answer: what one process counts by itself."""
-    counter = collections.Counter()
-    for path in paths:
-        counter.update(identifiers(path))
-    return counter
+    return collections.Counter(word for path in paths for word in identifiers(path))
 
 
 # ---- a worker: one process ------------------------------------------------------
@@ -96,12 +93,11 @@ class Worker:
                 self.count(number, path, attempt)
 
     def claim(self, number):
-        """A new attempt's number, or None if the file is somebody's."""
+        """A new attempt's number, or nothing if the file is somebody's."""
         if f"claim:{number}" in self.pool:
             return None
         attempt = self.pool.increment("attempts")
-        claimed = self.pool.set(f"claim:{number}", (self.name, attempt), nx=True)
-        return attempt if claimed else None
+        return self.pool.set(f"claim:{number}", (self.name, attempt), nx=True) and attempt
 
     def count(self, number, path, attempt):
         """Counts one file under the attempt's own keys, then says that it counts."""
@@ -147,8 +143,7 @@ class Tally:
         self.pending = dict.fromkeys(range(files))
         self.attempts = {}  # file -> (worker, attempt) that counts
         self.unsummed = []
-        self.totals = collections.Counter()
-        self.by_worker = collections.Counter()
+        self.totals, self.by_worker = collections.Counter(), collections.Counter()
 
     def look(self):
         """Sees which files were finished since the last look; returns how many there are."""
@@ -156,7 +151,7 @@ class Tally:
         for key, (worker, attempt) in found.items():
             number = int(key.removeprefix("done:"))
             del self.pending[number]
-            self.attempts[number] = (worker, attempt)
+            self.attempts[number] = worker, attempt
             self.by_worker[worker] += 1
             self.unsummed.append(attempt)
         return len(self.attempts)
@@ -219,8 +214,7 @@ class Crew:
 
     def stop(self):
         for process in self.processes.values():
-            if process.poll() is None:
-                process.kill()
+            process.kill()  # does nothing to one that has ended
             process.wait()
 
 

@@ -88,7 +88,7 @@ class Peer:
     def mget(self, keys):
         return None
 
-    def mset(self, keys, values):
+    def mset(self, mapping):
         return None
 
 

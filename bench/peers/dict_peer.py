@@ -27,8 +27,8 @@ class Dict(Peer):
         table = self.map
         return once(lambda: {key: table[key] for key in keys if key in table})
 
-    def mset(self, keys, values):
-        return once(lambda: self.map.update(zip(keys, values)))
+    def mset(self, mapping):
+        return once(self.map.update, mapping)
 
 
 PEERS = [Dict]

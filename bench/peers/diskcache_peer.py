@@ -43,8 +43,8 @@ class Diskcache(Peer):
                 return {key: self.cache.get(key) for key in keys}
         return once(run)
 
-    def mset(self, keys, values):
-        return once(self.load, keys, values)
+    def mset(self, mapping):
+        return once(self.load, mapping.keys(), mapping.values())
 
 
 PEERS = [Diskcache]

@@ -39,9 +39,8 @@ class Latzero(Peer):
     def mget(self, keys):
         return once(self.pool.mget, keys)
 
-    def mset(self, keys, values):
-        # The mapping is part of the call's price: users have to build one.
-        return once(lambda: self.pool.mset(dict(zip(keys, values))))
+    def mset(self, mapping):
+        return once(self.pool.mset, mapping)
 
 
 PEERS = [Latzero]

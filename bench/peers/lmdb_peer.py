@@ -80,8 +80,8 @@ class LmdbRaw(Peer):
                 return dict(txn.cursor().getmulti(keys))
         return once(run)
 
-    def mset(self, keys, values):
-        return once(self.load, keys, values)
+    def mset(self, mapping):
+        return once(self.load, mapping.keys(), mapping.values())
 
 
 class LmdbPickled(LmdbRaw):

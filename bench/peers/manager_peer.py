@@ -34,8 +34,8 @@ class Manager(Peer):
             table[key] += 1
         return now() - start
 
-    def mset(self, keys, values):
-        return once(lambda: self.map.update(dict(zip(keys, values))))
+    def mset(self, mapping):
+        return once(self.map.update, mapping)
 
 
 PEERS = [Manager]

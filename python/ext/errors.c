@@ -86,6 +86,8 @@ PyObject *lz_raise(struct lz_state *state, int result)
 {
 	if (result == -ENOMEM)
 		return PyErr_NoMemory();
+	if (result == -EROFS)
+		return lz_raise_readonly(state);
 	return raise_with(state, result, PyUnicode_FromString(ltz_strerror(result)));
 }
 

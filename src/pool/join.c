@@ -18,6 +18,7 @@
 #include "pool/join.h"
 #include "pool/registry.h"
 #include "shm/mem.h"
+#include "sys/fault.h"
 #include "sys/sys.h"
 
 #define PATIENCE_NS 200000000ull /* with a holder that does not answer: it holds the name all the same */
@@ -120,6 +121,7 @@ static int create_once(struct ltz_place *place, const struct ltz_wish *wish, ltz
 		return r;
 	}
 	membership->served.listener = r;
+	LTZ_CRASH_POINT("pool.published");
 	return open_membership(place, wish, membership, out);
 }
 
@@ -178,6 +180,7 @@ static int accept_welcome(struct ltz_place *place, const struct ltz_wish *wish,
 		ltz__sys_close(answer->listener);
 		return r < 0 ? r : ltz__handle_new(membership, wish->readonly, out);
 	}
+	LTZ_CRASH_POINT("pool.welcomed");
 	r = ltz__membership_new(&admission, &membership);
 	if (r < 0)
 		return r;

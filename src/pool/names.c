@@ -13,6 +13,7 @@
 #include "pool/rendezvous.h"
 #include "shm/mem.h"
 #include "store/map.h"
+#include "sys/fault.h"
 #include "sys/sys.h"
 
 #define TIMEOUT_MS 2000u
@@ -81,7 +82,7 @@ static int look_at_all(struct ltz_place *place, struct ltz_pool_info **infos, un
 
 	if (r < 0)
 		return r;
-	*infos = calloc(name_count + 1, sizeof **infos);
+	*infos = LTZ_PTR_CALL(NULL, calloc(name_count + 1, sizeof **infos));
 	if (*infos == NULL) {
 		free(names);
 		return -ENOMEM;
@@ -148,6 +149,7 @@ static int destroy_locked(struct ltz_place *place, const char *name, uint64_t de
 	ltz__sys_close(answer.listener);
 	if (r < 0)
 		return r;
+	LTZ_CRASH_POINT("pool.destroyed");
 	ltz__name_file(name, file);
 	r = ltz__sys_unlink(place->dir, file);
 	return r == -ENOENT ? 0 : r; /* removed by hand */

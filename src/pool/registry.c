@@ -20,6 +20,7 @@
 #include "pool/rendezvous.h"
 #include "shm/mem.h"
 #include "store/map.h"
+#include "sys/fault.h"
 #include "sys/sys.h"
 
 #define ENTER_TRIES 200
@@ -124,13 +125,13 @@ static int remember_directory(struct ltz_membership *membership, const struct lt
 		return membership->dir;
 	if (admission->dir_path == NULL || admission->dir_path[0] != '/')
 		return 0;
-	membership->dir_path = strdup(admission->dir_path);
+	membership->dir_path = LTZ_PTR_CALL(NULL, strdup(admission->dir_path));
 	return membership->dir_path != NULL ? 0 : -ENOMEM;
 }
 
 int ltz__membership_new(const struct ltz_admission *admission, struct ltz_membership **out)
 {
-	struct ltz_membership *membership = calloc(1, sizeof *membership);
+	struct ltz_membership *membership = LTZ_PTR_CALL(NULL, calloc(1, sizeof *membership));
 	int r;
 
 	if (membership == NULL) {
@@ -196,6 +197,7 @@ static void leave_pool(struct ltz_membership *membership)
 	if (membership->served.listener >= 0) {
 		ltz__sys_close(membership->served.listener);
 		membership->served.listener = -1;
+		LTZ_CRASH_POINT("pool.unheard");
 		ltz__name_leave(membership->dir, membership->name);
 	}
 	ltz__membership_free(membership);
@@ -253,7 +255,7 @@ struct ltz_membership *ltz__membership_by_id(const uint8_t id[LTZ_ID_BYTES], boo
 
 int ltz__handle_new(struct ltz_membership *membership, bool readonly, ltz_pool **out)
 {
-	ltz_pool *pool = calloc(1, sizeof *pool);
+	ltz_pool *pool = LTZ_PTR_CALL(NULL, calloc(1, sizeof *pool));
 
 	if (pool == NULL) {
 		if (membership->handles == NULL)

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "pool/registry.h"
 #include "pool/rendezvous.h"
+#include "sys/fault.h"
 #include "sys/sys.h"
 
 #define ATTEMPT_NS 100000000ull
@@ -248,6 +249,7 @@ int ltz__place_prune(struct ltz_place *place, const char *name, uint64_t deadlin
 	if (r < 0)
 		return r;
 	ltz__name_file(name, file);
+	LTZ_CRASH_POINT("pool.pruning");
 	if (is_stale(place->dir, file))
 		r = ltz__sys_unlink(place->dir, file);
 	ltz__place_unlock(place);
@@ -285,6 +287,7 @@ int ltz__place_publish(struct ltz_place *place, const char *name)
 		return ltz__fail(listener, "cannot listen in %s", place->path);
 	ltz__name_file(name, file);
 	r = ltz__sys_link(place->dir, temporary, file);
+	LTZ_CRASH_POINT("pool.linked");
 	(void)ltz__sys_unlink(place->dir, temporary); /* left behind, ltz__place_names removes it */
 	if (r == 0)
 		return listener;
@@ -322,7 +325,7 @@ static int collect_name(void *context, const char *file)
 	}
 	if (list->count == list->capacity) {
 		unsigned capacity = list->capacity ? 2 * list->capacity : 32;
-		void *names = realloc(list->names, capacity * sizeof *list->names);
+		void *names = LTZ_PTR_CALL(NULL, realloc(list->names, capacity * sizeof *list->names));
 		if (names == NULL)
 			return -ENOMEM;
 		list->names = names;

@@ -25,10 +25,12 @@
 #include "pool/service.h"
 #include "shm/mem.h"
 #include "store/tick.h"
+#include "sys/fault.h"
 #include "sys/sys.h"
 
 #define VISITORS_MAX 64
 #define VISIT_NS 1000000000ull     /* a visitor's whole time                       */
+#define FIRST_TICK_NS 300000ull    /* after joining, which ends with a question to ourselves */
 #define WAIT_MAX_NS 1000000000ull  /* a destroyed pool is noticed by then at last  */
 #define ACCEPTS_MAX 16             /* a round, so that ticks get their turn        */
 #define READY_MAX 32
@@ -52,6 +54,7 @@ static struct {
 	struct ltz_served *served;
 	struct ltz_visitor *visitors;
 	unsigned visitor_count;
+	bool starved; /* somebody waits whom we cannot let in: no descriptor, no memory */
 } service = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* ---- the lock -------------------------------------------------------------------- */
@@ -143,7 +146,7 @@ static int drive(struct ltz_visitor *visitor)
 /* Takes in the connection fd. Most have spoken already and are gone again at once. */
 static void receive_visitor(struct ltz_served *host, int fd)
 {
-	struct ltz_visitor *visitor = malloc(sizeof *visitor);
+	struct ltz_visitor *visitor = LTZ_PTR_CALL(NULL, malloc(sizeof *visitor));
 
 	if (visitor == NULL) {
 		ltz__sys_close(fd);
@@ -169,8 +172,10 @@ static void accept_visitors(struct ltz_served *host)
 {
 	for (int i = 0; i < ACCEPTS_MAX && host->listener >= 0; i++) {
 		int fd = ltz__sys_accept(host->listener);
-		if (fd < 0)
+		if (fd < 0) {
+			service.starved |= fd != -EAGAIN && fd != -ECONNABORTED;
 			return;
+		}
 		receive_visitor(host, fd);
 	}
 }
@@ -253,8 +258,12 @@ static void run(void *context)
 		if (count < 0)
 			rest(); /* the program closed descriptors that it did not open */
 		enter_last();
+		service.starved = false;
 		wait_ns = work(ready, count);
+		bool starved = service.starved;
 		leave();
+		if (starved)
+			rest(); /* the socket stays ready: without a rest we would spin */
 	}
 }
 
@@ -327,7 +336,7 @@ int ltz__service_add(struct ltz_served *served)
 		if (r < 0)
 			return r;
 	}
-	served->due_ns = 0;
+	served->due_ns = ltz__sys_boottime_ns() + FIRST_TICK_NS;
 	served->rung = 0;
 	ltz__mem_on_ring(served->mem, ring, served);
 	enter();
@@ -340,7 +349,7 @@ int ltz__service_add(struct ltz_served *served)
 	if (r == 0) {
 		r = start();
 		if (r == 0) {
-			ltz__sys_poll_ring(service.poll); /* the first tick is due now */
+			ltz__sys_poll_ring(service.poll); /* so that it learns when the first tick is due */
 			return 0;
 		}
 		ltz__service_remove(served);

@@ -165,7 +165,7 @@ bool ltz__table_hazard(const struct ltz_mem *mem, uint64_t born, uint64_t droppe
 			continue;
 		lanes = bounded(load_acquire(&row->lanes_used), SHM_LANES);
 		for (unsigned i = 0; i < lanes; i++) {
-			uint64_t th = load_acquire(&row->lane[i].th); /* pairs with: store/table.h:table_enter */
+			uint64_t th = load_acquire(&row->lane[i].th); /* pairs with: store/table.c:ltz__table_enter */
 
 			if (th && th - 1 >= born && th - 1 < dropped)
 				return true;

@@ -156,7 +156,7 @@ static UNUSED unsigned count_descriptors(void)
 /* Threads of this process. ThreadSanitizer has some of its own. */
 #ifdef __SANITIZE_THREAD__
 #define EXPECT_THREADS(count) ((void)(count))
-const char *__tsan_default_options(void);
+__attribute__((visibility("default"))) const char *__tsan_default_options(void);
 UNUSED const char *__tsan_default_options(void)
 {
 	return "die_after_fork=0:report_thread_leaks=0"; /* a child has no threads to join */
@@ -188,6 +188,17 @@ static UNUSED int get_number(ltz_pool *pool, const char *key, int64_t *number)
 	const ltz_key k = key_of(key);
 
 	return ltz_get(pool, &k, number, sizeof *number, NULL);
+}
+
+static UNUSED void note_breach(void *context, const char *line)
+{
+	(void)context;
+	test_fail(TEST_AT(TEST_EXPECT), "ltz_check: %s", line);
+}
+
+static UNUSED void expect_sound(ltz_pool *pool)
+{
+	EXPECT_EQ_INT(ltz_check(pool, note_breach, NULL), 0);
 }
 
 static UNUSED int count_member(void *context, const struct ltz_member_info *info)

@@ -234,6 +234,41 @@ static void set_one(void *context)
 	EXPECT_EQ_INT(set_number(shared->pool, "child", 1), 0);
 }
 
+static void *connect_to_stopped(void *context)
+{
+	struct shared *shared = context;
+	struct ltz_open_options options = { .dir = shared->dir, .timeout_ms = 3000 };
+	ltz_pool *pool;
+
+	EXPECT_EQ_INT(ltz_connect("stopped", &options, &pool), -ETIMEDOUT);
+	return NULL;
+}
+
+static void count_in_child(void *context)
+{
+	EXPECT_EQ_U64(count_descriptors(), *(const unsigned *)context);
+}
+
+TEST(a_child_has_no_descriptor_of_a_join_under_way_in_another_thread)
+{
+	struct shared shared = { .dir = test_directory() };
+	unsigned before;
+	struct role role;
+	pthread_t thread;
+
+	role_start(&role, shared.dir);
+	ASSERT_EQ_INT(role_ask(&role, "create stopped 64"), 0);
+	ASSERT_OK(kill(role.pid, SIGSTOP));
+	ASSERT_OK(waitpid(role.pid, NULL, WUNTRACED));
+	before = count_descriptors();
+	ASSERT_EQ_INT(pthread_create(&thread, NULL, connect_to_stopped, &shared), 0);
+	POLL_UNTIL(count_descriptors() == before + 2); /* directory and connection */
+	for (int i = 0; i < 10; i++)
+		test_wait(test_fork(count_in_child, &before));
+	pthread_join(thread, NULL);
+	role_kill(&role);
+}
+
 static int count_pool(void *context, const struct ltz_pool_info *info)
 {
 	(void)info;
@@ -253,6 +288,7 @@ TEST_WITH_LIMIT(fork_while_other_threads_join_and_leave, 60)
 		test_wait(test_fork(set_one, &shared));
 	pthread_join(thread, NULL);
 	POLL_UNTIL(count_members(shared.pool) == 1);
+	expect_sound(shared.pool);
 	ltz_close(shared.pool);
 	unsigned seen = 0;
 	EXPECT_EQ_INT(ltz_list(shared.dir, count_pool, &seen), 0);

@@ -192,6 +192,7 @@ TEST(eight_processes_on_one_counter_lose_nothing)
 		EXPECT_EQ_INT(role_hear(&roles[i], NULL), 0);
 	EXPECT_EQ_INT(get_number(pool, "counter", &sum), 0);
 	EXPECT_EQ_INT(sum, 8 * 5000);
+	expect_sound(pool);
 	for (int i = 0; i < 8; i++)
 		role_end(&roles[i]);
 	ltz_close(pool);

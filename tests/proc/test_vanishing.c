@@ -186,6 +186,7 @@ TEST_WITH_LIMIT(members_killed_while_joining_leave_a_usable_name, 120)
 		test_kill(children[i]);
 	ASSERT_EQ_INT(ltz_create("storm", &options, &pool), 0);
 	EXPECT_EQ_INT(set_number(pool, "k", 1), 0);
+	expect_sound(pool);
 	ltz_close(pool);
 	EXPECT_EQ_INT(ltz_list(dir, NULL, NULL), 0);
 	EXPECT_EQ_U64(count_entries(dir), 0);

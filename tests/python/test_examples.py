@@ -20,7 +20,7 @@ missing: a default
 set if absent: False
 increment: 50
 append: 1 ['started']
-session lives for about a minute: True
+session lives for 60 seconds
 keys: ['player'] of 4
 here: True True
 afterwards: False

@@ -49,7 +49,7 @@ symbols: setup ## what the libraries export
 model: ## the SPIN models of the protocols (about five minutes)
 	@scripts/run_models.sh $(BUILD)/model
 
-bench: build-python $(VENV)/.stamp-bench ## the benchmarks (about five minutes); BENCH= more arguments
+bench: build-release build-python $(VENV)/.stamp-bench ## the benchmarks (about five minutes); BENCH= more arguments
 	$(RUN) bench/run.py $(BENCH)
 
 demo: build-python ## workers count words in one pool, one of them is killed

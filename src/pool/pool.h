@@ -32,7 +32,7 @@ int ltz__pool_revive(ltz_pool *pool, struct ltz_mem **mem);
 
 static inline int ltz__pool_enter(ltz_pool *pool, struct ltz_mem **mem)
 {
-	/* pairs with: pool.c (set on join and after fork) */
+	/* pairs with: pool/registry.c:ltz__membership_revive */
 	*mem = __atomic_load_n(&pool->mem, __ATOMIC_ACQUIRE);
 	return __builtin_expect(*mem != NULL, 1) ? 0 : ltz__pool_revive(pool, mem);
 }

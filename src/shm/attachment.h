@@ -17,8 +17,8 @@
 #define CLASSES_MAX 144u
 
 struct ltz_class {
+	uint64_t reciprocal;  /* ceil(2^32 / units): division by multiplying; 2^32 itself for 1 */
 	uint32_t units;       /* block size / 32                              */
-	uint32_t reciprocal;  /* ceil(2^32 / units): division by multiplying   */
 	uint32_t first_units; /* offset of block 0 / 32                       */
 	uint16_t blocks;
 	uint16_t granules;

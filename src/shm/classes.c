@@ -39,7 +39,7 @@ static uint32_t lay_out(struct ltz_class *cls, uint32_t units, uint32_t granules
 		first = (sizeof(struct shm_extent) + 2 * words * 8 + 63) / 64 * 64 >> SHM_UNIT_LOG2;
 	} while (first + blocks * units > total && blocks--);
 	cls->units = units;
-	cls->reciprocal = (uint32_t)(((UINT64_C(1) << 32) + units - 1) / units);
+	cls->reciprocal = ((UINT64_C(1) << 32) + units - 1) / units;
 	cls->first_units = (uint32_t)first;
 	cls->blocks = (uint16_t)blocks;
 	cls->granules = (uint16_t)granules;

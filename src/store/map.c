@@ -140,14 +140,12 @@ struct pop {
 static enum edit_verdict decide_pop(struct ltz_edit *edit, const struct ltz_old *old)
 {
 	struct pop *pop = edit->context;
-	uint64_t now;
 
 	if (!old)
 		return stop(edit, LTZ_NOT_FOUND);
-	now = map_now_ms(edit->mem);
 	pop->item = (ltz_item){
 		.version = old->version, .size = old->look.size, .type = (uint8_t)meta_type(old->look.meta),
-		.ttl_ms = old->look.expires_ms == SHM_NEVER ? -1 : (int64_t)(old->look.expires_ms - now),
+		.ttl_ms = map_ttl_ms(old->look.expires_ms, ltz__mem_now_ns(edit->mem)),
 	};
 	if (old->look.size > pop->capacity)
 		return stop(edit, LTZ_TRUNCATED);

@@ -19,6 +19,14 @@ void ltz__map_abandon(struct ltz_mem *mem); /* in a forked child */
 /* Milliseconds of the pool's clock, for expiry. */
 LTZ_INLINE uint64_t map_now_ms(const struct ltz_mem *mem) { return ltz__mem_now_ns(mem) / 1000000; }
 
+/* What remains until expires_ms, rounded down, but not 0 while the record is there; -1: it does not expire. */
+LTZ_INLINE int64_t map_ttl_ms(uint64_t expires_ms, uint64_t now_ns)
+{
+	int64_t left = (int64_t)(expires_ms - (now_ns + 999999) / 1000000);
+
+	return expires_ms == SHM_NEVER ? -1 : left > 0 ? left : 1;
+}
+
 /* GET of docs/design/protocol-index.md. Stores nothing in the pool but the own row's counters. */
 int ltz__map_get(struct ltz_mem *mem, const struct ltz_hkey *key, void *buf, size_t capacity, ltz_item *item);
 

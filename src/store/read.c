@@ -175,11 +175,11 @@ int ltz__map_get(struct ltz_mem *mem, const struct ltz_hkey *key, void *buf, siz
 	if (unlikely(result < 0 || result == RESTART))
 		return result < 0 ? result : -EUCLEAN;
 	if (unlikely(result == HIT && out.look.expires_ms != SHM_NEVER)) {
-		uint64_t now = map_now_ms(mem); /* judged now, on the copy */
+		uint64_t now = ltz__mem_now_ns(mem); /* judged now, on the copy */
 
-		if (out.look.expires_ms <= now)
+		if (out.look.expires_ms <= now / 1000000)
 			result = MISS;
-		ttl = (int64_t)(out.look.expires_ms - now);
+		ttl = map_ttl_ms(out.look.expires_ms, now);
 	}
 	if (unlikely(result == MISS)) {
 		count_own(&mem->row->misses);

@@ -49,9 +49,11 @@ class Model(RuleBasedStateMachine):
         self.other = self.manager.connect("model")
 
     def teardown(self) -> None:
-        if hasattr(self, "pool"):
-            assert self.pool.check() == []
-        self.manager.close()
+        try:
+            if hasattr(self, "pool"):
+                assert self.pool.check() == []
+        finally:
+            self.manager.close()
 
     @rule(key=keys, value=values)
     def set_item(self, key: Any, value: Any) -> None:

@@ -153,7 +153,8 @@ def test_closed_handles_cannot_be_handed_on(manager: latzero.SharedMemoryPool) -
 
 
 def call_in_worker(arguments: Any) -> int:
-    name, i = arguments
+    directory, name, i = arguments
+    os.environ["LATZERO_DIR"] = directory  # the fork server may be an earlier test's
     return latzero.connect(name).increment("n", i)
 
 
@@ -163,7 +164,7 @@ def test_worker_pools(pool: latzero.Pool, method: str) -> None:
         warnings.simplefilter("ignore", DeprecationWarning)
         workers = multiprocessing.get_context(method).Pool(2)
     with workers:
-        workers.map(call_in_worker, [("p", i) for i in range(20)])
+        workers.map(call_in_worker, [(os.environ["LATZERO_DIR"], "p", i) for i in range(20)])
     workers.join()
     assert pool["n"] == sum(range(20))
 

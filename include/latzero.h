@@ -33,9 +33,9 @@
  *
  * fork
  *   After fork() the child's handles work: the child becomes a member of its
- *   own at its first call. Between fork() and that call it holds nothing of
- *   the pool. A child made by raw clone() without the libc's fork handlers
- *   must not use its parent's handles.
+ *   own at its first call. Until then it only keeps the pool's descriptors,
+ *   and so the pool, alive. A child made by raw clone() without the libc's
+ *   fork handlers gets -ENOTSUP.
  *
  * Memory
  *   Memory is reserved in the address space and taken from the system only as
@@ -84,6 +84,7 @@ enum ltz_outcome {
  *   -EROFS      this handle is read-only
  *   -EACCES     the rendezvous directory is not safe to use, or the listener
  *               is another user's
+ *   -ENOTSUP    this process is a raw clone of one that uses latzero
  *   -EPROTO     the listener does not speak this version of latzero
  */
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    AuthKey = Union[str, bytes, bytearray, Callable[[], Union[str, bytes, bytearray]]]
+    _AuthKey = Union[str, bytes, bytearray, Callable[[], Union[str, bytes, bytearray]]]
 
 __all__ = ["PoolInfo", "SharedMemoryPool"]
 
@@ -154,7 +154,7 @@ class SharedMemoryPool:
         self,
         name: str,
         auth: bool = False,
-        auth_key: AuthKey | None = None,
+        auth_key: _AuthKey | None = None,
         encryption: bool = False,
         *,
         max_size: int | None = None,
@@ -209,7 +209,7 @@ class SharedMemoryPool:
     def connect(
         self,
         name: str,
-        auth_key: AuthKey | None = None,
+        auth_key: _AuthKey | None = None,
         *,
         readonly: bool = False,
         timeout: float = 2.0,
@@ -254,7 +254,7 @@ class SharedMemoryPool:
         """
         return [PoolInfo(*fields) for fields in _core.list_pools()]
 
-    def destroy(self, name: str, auth_key: AuthKey | None = None) -> None:
+    def destroy(self, name: str, auth_key: _AuthKey | None = None) -> None:
         """Free the name at once and end the pool for every member.
 
         Each member's next call raises PoolClosedError; the memory goes back as they let go.

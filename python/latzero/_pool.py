@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    Key = Union[str, bytes, int, "tuple[Key, ...]"]
-    _Keys = KeysView[Key]
+    _Key = Union[str, bytes, int, "tuple[_Key, ...]"]
+    _Keys = KeysView[_Key]
     _Values = ValuesView[Any]
-    _Items = ItemsView[Key, Any]
-    _Mapping = MutableMapping[Key, Any]
+    _Items = ItemsView[_Key, Any]
+    _Mapping = MutableMapping[_Key, Any]
 else:
     _Keys, _Values, _Items, _Mapping = KeysView, ValuesView, ItemsView, MutableMapping
 
@@ -51,7 +51,7 @@ MISSING = _Missing()
 """Stands for "no value" where None is one."""
 
 
-def _keys(pool: Pool, prefix: str | None) -> Iterator[Key]:
+def _keys(pool: Pool, prefix: str | None) -> Iterator[_Key]:
     cursor = 0
     while True:
         cursor, keys = pool._scan(cursor, _SCAN_COUNT, prefix)
@@ -60,7 +60,7 @@ def _keys(pool: Pool, prefix: str | None) -> Iterator[Key]:
             return
 
 
-def _items(pool: Pool, prefix: str | None) -> Iterator[tuple[Key, Any]]:
+def _items(pool: Pool, prefix: str | None) -> Iterator[tuple[_Key, Any]]:
     cursor = 0
     while True:
         cursor, keys = pool._scan(cursor, _SCAN_COUNT, prefix)
@@ -105,7 +105,7 @@ class PoolKeys(_PrefixView, _Keys):
         self._mapping = pool
         self._prefix = prefix
 
-    def __iter__(self) -> Iterator[Key]:
+    def __iter__(self) -> Iterator[_Key]:
         return _keys(self._mapping, self._prefix)
 
     def __contains__(self, key: object) -> bool:
@@ -140,7 +140,7 @@ class PoolItems(_PrefixView, _Items):
         self._mapping = pool
         self._prefix = prefix
 
-    def __iter__(self) -> Iterator[tuple[Key, Any]]:
+    def __iter__(self) -> Iterator[tuple[_Key, Any]]:
         return _items(self._mapping, self._prefix)
 
     def __contains__(self, item: object) -> bool:
@@ -185,7 +185,7 @@ class Pool(_core.Pool, _Mapping):
 
     def scan(
         self, cursor: int = 0, count: int = 100, prefix: str | None = None
-    ) -> tuple[int, list[Key]]:
+    ) -> tuple[int, list[_Key]]:
         """About `count` keys from `cursor` on, and the cursor to go on with; 0: that was all.
 
         A key that is there all the time is given exactly once, one that comes or goes
@@ -205,10 +205,10 @@ class Pool(_core.Pool, _Mapping):
         """The (key, value) pairs of keys(prefix)."""
         return PoolItems(self, prefix)
 
-    def __iter__(self) -> Iterator[Key]:
+    def __iter__(self) -> Iterator[_Key]:
         return _keys(self, None)
 
-    def copy(self) -> dict[Key, Any]:
+    def copy(self) -> dict[_Key, Any]:
         """A dict of everything, weakly consistent as scan()."""
         return dict(_items(self, None))
 
@@ -224,17 +224,17 @@ class Pool(_core.Pool, _Mapping):
     # ---- writing many ----------------------------------------------------------
 
     def update(  # type: ignore[override]
-        self, other: Mapping[Key, Any] | Iterable[tuple[Key, Any]] = (), /, **more: Any
+        self, other: Mapping[_Key, Any] | Iterable[tuple[_Key, Any]] = (), /, **more: Any
     ) -> None:
         """Write every item of a mapping or of an iterable of pairs, then the keywords.
 
         Each key is written atomically, the whole is not.
         """
-        items: dict[Key, Any] = dict(other)
+        items: dict[_Key, Any] = dict(other)
         items.update(more)
         self.mset(items)
 
-    def popitem(self) -> tuple[Key, Any]:
+    def popitem(self) -> tuple[_Key, Any]:
         """Remove some key and return it with its value, atomically. KeyError when empty."""
         cursor = 0
         while True:
@@ -248,13 +248,13 @@ class Pool(_core.Pool, _Mapping):
 
     # ---- read, compute, write ----------------------------------------------------
 
-    def _read(self, key: Key) -> tuple[Any, int]:
+    def _read(self, key: _Key) -> tuple[Any, int]:
         try:
             return self.get_versioned(key)
         except KeyError:
             return MISSING, 0
 
-    def compare_and_set(self, key: Key, expected: Any, new: Any) -> bool:
+    def compare_and_set(self, key: _Key, expected: Any, new: Any) -> bool:
         """Write `new` if the key's value has the type of `expected` and equals it; atomic.
 
         A missing key equals nothing but MISSING. Keeps auto_clean. Returns whether it wrote.
@@ -268,7 +268,7 @@ class Pool(_core.Pool, _Mapping):
             if self.set(key, new, keep_ttl=True, if_version=version):
                 return True
 
-    def modify(self, key: Key, func: Callable[[Any], Any], default: Any = MISSING) -> Any:
+    def modify(self, key: _Key, func: Callable[[Any], Any], default: Any = MISSING) -> Any:
         """Replace the value by func(value), atomically; returns the new value.
 
         `func` is called again, with the new value, when another writer came first, so it
@@ -287,7 +287,7 @@ class Pool(_core.Pool, _Mapping):
             if self.set(key, new, keep_ttl=True, if_version=version):
                 return new
 
-    def append(self, key: Key, item: Any) -> int:
+    def append(self, key: _Key, item: Any) -> int:
         """Append to a list, or concatenate to a str or bytes, atomically; returns the new length.
 
         A missing key starts an empty list. TypeError, and nothing changed, when the value is
@@ -340,7 +340,7 @@ class Pool(_core.Pool, _Mapping):
             passed.append(DupFd(duplicate))
         return _rejoin, (type(self), self.name, passed[0], passed[1], self.readonly)
 
-    def __copy__(self) -> dict[Key, Any]:
+    def __copy__(self) -> dict[_Key, Any]:
         return self.copy()
 
 

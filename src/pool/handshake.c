@@ -214,8 +214,9 @@ static int judge_answer(const union packet *packet, size_t size, enum ltz_questi
 	switch (packet->head.what) {
 	case 0:
 		break;
-	case -ESHUTDOWN:
 	case -EACCES:
+		return ltz__fail(-EACCES, "the listener does not let user %u in", ltz__sys_uid());
+	case -ESHUTDOWN:
 	case -EUCLEAN:
 		return packet->head.what;
 	default:

@@ -18,10 +18,16 @@
 
 #define TIMEOUT_MS 2000u
 #define PATIENCE_NS 200000000ull
+#define PATIENCE_LEAST_NS 20000000ull /* also when others have used the call's time up */
 
 static uint64_t in_ms(uint64_t ms)
 {
 	return ltz__sys_boottime_ns() + ms * 1000000u;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
 }
 
 /*
@@ -31,9 +37,12 @@ static uint64_t in_ms(uint64_t ms)
 static int look(struct ltz_place *place, const char *name, enum ltz_question question,
                 uint64_t deadline_ns, struct ltz_pool_info *info)
 {
-	uint64_t patience_ns = ltz__sys_boottime_ns() + PATIENCE_NS;
+	uint64_t now_ns = ltz__sys_boottime_ns(), until_ns = least(now_ns + PATIENCE_NS, deadline_ns);
 	struct ltz_answer answer = { 0 };
-	int r = ltz__place_ask(place, name, question, patience_ns < deadline_ns ? patience_ns : deadline_ns, &answer);
+
+	if (until_ns < now_ns + PATIENCE_LEAST_NS)
+		until_ns = now_ns + PATIENCE_LEAST_NS;
+	int r = ltz__place_ask(place, name, question, until_ns, &answer);
 
 	switch (r) {
 	case 0:

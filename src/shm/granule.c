@@ -167,15 +167,17 @@ void ltz__granules_teardown(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t
 /* The owner words of granules below `end` have memory behind them. */
 static int back_owners(struct ltz_mem *mem, uint64_t end)
 {
-	uint64_t from = mem->owners_backed * 8 & ~UINT64_C(4095), to = (end * 8 + 4095) & ~UINT64_C(4095);
+	/* relaxed: only this process' own record of what it need not ask the kernel again */
+	uint64_t backed = load_relaxed(&mem->owners_backed);
+	uint64_t from = backed * 8 & ~UINT64_C(4095), to = (end * 8 + 4095) & ~UINT64_C(4095);
 	int result;
 
-	if (end <= mem->owners_backed)
+	if (end <= backed)
 		return 0;
 	result = ltz__sys_commit(mem->fd, mem->geometry.owners_offset + from, to - from);
 	if (result < 0)
 		return result;
-	mem->owners_backed = to / 8 < mem->granules ? to / 8 : mem->granules;
+	raise_acq_rel(&mem->owners_backed, to / 8 < mem->granules ? to / 8 : mem->granules);
 	return 0;
 }
 

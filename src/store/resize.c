@@ -115,20 +115,23 @@ static void leave_table(struct ltz_mem *mem, struct ltz_lane *lane, struct ltz_e
 
 /* ---- RESIZE ---------------------------------------------------------------------------- */
 
-/* R9 to R12. */
-static int finish(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_root *root)
-{
-	uint64_t settled;
+#define SLICE 4096u /* buckets: about a millisecond */
 
-	for (uint64_t t = 0; t < root->cur.buckets; t++) { /* R9 */
+int ltz__resize_slice(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_root *root, uint64_t *at)
+{
+	uint64_t settled, end = *at + SLICE < root->cur.buckets ? *at + SLICE : root->cur.buckets;
+
+	for (; *at < end; ++*at) { /* R9 */
 		int result;
 
-		if (ctrl_state(load_acquire(&root->cur.shm->bucket[t].ctrl.a)) != CTRL_UNBORN)
+		if (ctrl_state(load_acquire(&root->cur.shm->bucket[*at].ctrl.a)) != CTRL_UNBORN)
 			continue;
-		result = ltz__migrate(mem, lane, root, t);
+		result = ltz__migrate(mem, lane, root, *at);
 		if (result < 0)
 			return result;
 	}
+	if (*at < root->cur.buckets)
+		return 1;
 	settled = root_make(root->cur.id, root->cur.log2, 0, 0, root_gen(root->word) + 1);
 	if (cas_seq_cst(&mem->header->root, root->word, settled)) /* R11 */
 		fetch_add_relaxed(&mem->header->resizes, 1);
@@ -136,15 +139,11 @@ static int finish(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_r
 	return 0;
 }
 
-int ltz__resize_to(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_root *root, unsigned log2)
+int ltz__resize_begin(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_root *root, unsigned log2)
 {
-	struct ltz_root now;
 	uint64_t lines, usual, gen = root_gen(root->word) + 1;
 	int64_t made;
-	int result;
 
-	if (has_prev(root))
-		return finish(mem, lane, root);
 	if (log2 > hash_bits(mem) || log2 > 31 || log2 < 1)
 		return -ENOSPC;
 	lines = lines_needed(mem, &root->cur, log2);
@@ -153,19 +152,28 @@ int ltz__resize_to(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_
 	if (made < 0)
 		return (int)made;
 	if (!cas_seq_cst(&mem->header->root, root->word, /* R8 */
-	                 root_make(lane->extent[made].table_id, log2, root->cur.id, root->cur.log2, (uint32_t)gen))) {
+	                 root_make(lane->extent[made].table_id, log2, root->cur.id, root->cur.log2, (uint32_t)gen)))
 		leave_table(mem, lane, &lane->extent[made]);
-		return 0;
-	}
-	result = ltz__table_enter(mem, lane, &now); /* the hazard must name the new gen */
-	if (result < 0)
-		return result;
-	return has_prev(&now) ? finish(mem, lane, &now) : 0;
+	return 0;
 }
 
 int ltz__resize(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_root *root)
 {
-	return ltz__resize_to(mem, lane, root, root->cur.log2 + 1);
+	struct ltz_root now = *root;
+	uint64_t at = 0;
+	int result;
+
+	if (!has_prev(root)) {
+		result = ltz__resize_begin(mem, lane, root, root->cur.log2 + 1);
+		if (result == 0)
+			result = ltz__table_enter(mem, lane, &now); /* the hazard must name the new gen */
+		if (result < 0 || !has_prev(&now))
+			return result;
+	}
+	do {
+		result = ltz__resize_slice(mem, lane, &now, &at);
+	} while (result > 0);
+	return result;
 }
 
 int ltz__table_first(struct ltz_mem *mem, struct ltz_lane *lane)

@@ -17,8 +17,14 @@ bool ltz__resize_wanted(const struct ltz_mem *mem, const struct ltz_root *root);
  */
 int ltz__resize(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_root *root);
 
-/* The same to any size: the present one (compaction), one more or one less. */
-int ltz__resize_to(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_root *root, unsigned log2);
+/*
+ * A slice of a resize under way, from bucket *at on; *at moves. 1: there is
+ * more to do; 0: it is over, or the root has changed.
+ */
+int ltz__resize_slice(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_root *root, uint64_t *at);
+
+/* Begins a resize to any size: the present one (compaction), one more or one less. 0: the root has changed. -ENOSPC. */
+int ltz__resize_begin(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_root *root, unsigned log2);
 
 /* Makes a new pool's first table. 0 also when it has one. -ENOSPC. */
 int ltz__table_first(struct ltz_mem *mem, struct ltz_lane *lane);

@@ -36,6 +36,7 @@ struct tick {
 	bool sweep_all;
 	bool punched_all;          /* a destroyed pool's memory was given back */
 	uint64_t destroyed_at;
+	uint64_t resizing, resized; /* under that root: buckets below it are done */
 };
 
 int ltz__tick_init(struct ltz_mem *mem)
@@ -67,32 +68,48 @@ static void settle_tables(struct ltz_mem *mem, struct ltz_lane *lane)
 	ltz__lane_reclaim(mem, lane, RECLAIM_MOST, RECLAIM_IDLE);
 }
 
-/* Ends a resize under way and begins what is wanted. Returns false when nothing was to do. */
-static bool tend_index(struct ltz_mem *mem, struct ltz_lane *lane)
+static void shrink_index(struct ltz_mem *mem, struct ltz_lane *lane)
+{
+	struct ltz_root root;
+
+	if (ltz__table_enter(mem, lane, &root) < 0 || has_prev(&root) || root.cur.log2 <= mem->geometry.table_log2)
+		return;
+	if (ltz__map_count(mem) * 4 < root.cur.buckets * 3)
+		ltz__resize_begin(mem, lane, &root, root.cur.log2 - 1); /* the next ticks go on */
+}
+
+/* A slice of a resize under way. 1: there is more. */
+static int go_on_resizing(struct ltz_mem *mem, struct tick *tick, struct ltz_lane *lane, const struct ltz_root *root)
+{
+	int result;
+
+	if (tick->resizing != root->word) {
+		tick->resizing = root->word;
+		tick->resized = 0;
+	}
+	result = ltz__resize_slice(mem, lane, root, &tick->resized);
+	if (result == 0) {
+		settle_tables(mem, lane);
+		shrink_index(mem, lane); /* many sizes too large: one after the other, not one a second */
+	}
+	return result >= 0;
+}
+
+/* Begins a resize that is wanted, or goes on with one. 1: call again soon. */
+static int tend_index(struct ltz_mem *mem, struct tick *tick, struct ltz_lane *lane)
 {
 	struct ltz_root root;
 	unsigned log2;
 
 	if (ltz__table_enter(mem, lane, &root) < 0)
-		return false;
+		return 0;
 	if (has_prev(&root))
-		return ltz__resize(mem, lane, &root) == 0;
+		return go_on_resizing(mem, tick, lane, &root);
 	if (!ltz__resize_wanted(mem, &root))
-		return false;
+		return 0;
 	/* many lines but few records: lines left behind by records that are gone; the same size anew is enough */
 	log2 = ltz__map_count(mem) * 2 > root.cur.buckets * 5 ? root.cur.log2 + 1 : root.cur.log2;
-	return ltz__resize_to(mem, lane, &root, log2) == 0;
-}
-
-static bool shrink_index(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t records)
-{
-	struct ltz_root root;
-
-	if (ltz__table_enter(mem, lane, &root) < 0 || has_prev(&root) || root.cur.log2 <= mem->geometry.table_log2)
-		return false;
-	if (records * 4 >= root.cur.buckets * 3)
-		return false;
-	return ltz__resize_to(mem, lane, &root, root.cur.log2 - 1) == 0;
+	return ltz__resize_begin(mem, lane, &root, log2) == 0;
 }
 
 /* ---- memory ------------------------------------------------------------------------- */
@@ -220,8 +237,7 @@ static void tidy_slowly(struct ltz_mem *mem, struct ltz_lane *lane)
 
 	ltz__granules_count(mem, &counts);
 	ltz__granules_correct_hints(mem, &counts);
-	while (shrink_index(mem, lane, ltz__map_count(mem)))
-		settle_tables(mem, lane);
+	shrink_index(mem, lane);
 	punch_idle(mem, lane);
 }
 
@@ -256,12 +272,12 @@ static uint64_t tick_writable(struct ltz_mem *mem, struct tick *tick, struct ltz
 {
 	uint64_t now = ltz__mem_now_ns(mem);
 	bool slow = now >= tick->slow_at, busy = true;
+	int more;
 
-	while (tend_index(mem, lane))
-		settle_tables(mem, lane);
+	more = tend_index(mem, tick, lane);
 	commit_ahead(mem, lane);
 	if (now < tick->tidy_at)
-		return tick->tidy_at - now;
+		return more ? 0 : tick->tidy_at - now;
 	store_release(&mem->row->heartbeat_ms, (uint64_t)ltz__sys_unix_ms());
 	if (is_janitor(mem, now)) {
 		tidy_pool(mem, tick, lane, slow);
@@ -278,7 +294,7 @@ static uint64_t tick_writable(struct ltz_mem *mem, struct tick *tick, struct ltz
 		ltz__sys_yield();
 	now = ltz__mem_now_ns(mem);
 	tick->tidy_at = now + (busy ? TIDY_NS : 5 * TIDY_NS);
-	return tick->tidy_at - now;
+	return more ? 0 : tick->tidy_at - now;
 }
 
 uint64_t ltz__tick(struct ltz_mem *mem)

@@ -40,7 +40,7 @@ def wait_until(condition: Callable[[], bool], deadline: float = DEADLINE) -> Non
     end = time.monotonic() + deadline
     while not condition():
         assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.002)
+        time.sleep(0.002)  # tidy-ok: polling
 
 
 def run_python(code: str, *flags: str, **env: str) -> str:

@@ -130,11 +130,20 @@ static int set_chunk(lz_pool *self, const struct chunk *chunk, const struct ltz_
 	return result;
 }
 
-/* Copying a dict is cheap beside writing it, and the copy holds still. */
-static PyObject *dict_of(PyObject *mapping)
+/*
+ * Copying a dict is cheap beside writing it, and the copy holds still. Another
+ * pool's copy() allows for keys that go meanwhile; key by key would not.
+ */
+static PyObject *dict_of(lz_pool *self, PyObject *mapping)
 {
 	if (PyDict_CheckExact(mapping))
 		return PyDict_Copy(mapping);
+	if (PyObject_TypeCheck(mapping, self->state->pool_type)) {
+		PyObject *copy = PyObject_CallMethod(mapping, "copy", NULL);
+		if (copy == NULL || PyDict_CheckExact(copy))
+			return copy;
+		Py_DECREF(copy); /* a subclass has its own idea */
+	}
 	if (!PyMapping_Check(mapping) || PySequence_Check(mapping) > PyObject_HasAttrString(mapping, "keys")) {
 		PyErr_Format(PyExc_TypeError, "mset() takes a mapping, not %.100s", Py_TYPE(mapping)->tp_name);
 		return NULL;
@@ -178,7 +187,7 @@ PyObject *lz_pool_mset(PyObject *object, PyObject *const *args, Py_ssize_t nargs
 		return NULL;
 	if (self->readonly)
 		return lz_raise_readonly(self->state);
-	PyObject *dict = dict_of(given[0]);
+	PyObject *dict = dict_of(self, given[0]);
 	if (dict == NULL)
 		return NULL;
 	int result = set_dict(self, dict, options.ttl_ms == 0 ? NULL : &options);

@@ -22,8 +22,11 @@ static int scan_once(lz_pool *self, struct scan *scan, const ltz_key *prefix)
 		ltz_pool *handle = lz_enter(self);
 		if (handle == NULL)
 			return -1;
+		/* with a prefix that few keys have, one call may walk the whole index */
+		PyThreadState *thread = lz_release(self);
 		int result = ltz_scan(handle, &scan->cursor, scan->count, prefix, scan->buffer,
 		                      scan->capacity, &scan->used);
+		lz_reacquire(self, thread);
 		lz_leave(self);
 		if (result < 0) {
 			lz_raise(self->state, result);

@@ -8,6 +8,9 @@ and write on condition that the version is still the same, until that succeeds.
 
 from __future__ import annotations
 
+import os
+import sys
+
 # the module behind collections.abc: every interpreter has it loaded, `collections` not
 from _collections_abc import ItemsView, KeysView, Mapping, MutableMapping, ValuesView
 
@@ -230,21 +233,25 @@ class Pool(_core.Pool, _Mapping):
 
         Each key is written atomically, the whole is not.
         """
-        items: dict[_Key, Any] = dict(other)
+        # dict(pool) would fail on a key that goes meanwhile
+        items: dict[_Key, Any] = other.copy() if isinstance(other, Pool) else dict(other)
         items.update(more)
         self.mset(items)
 
     def popitem(self) -> tuple[_Key, Any]:
         """Remove some key and return it with its value, atomically. KeyError when empty."""
-        cursor = 0
-        while True:
-            cursor, keys = self._scan(cursor, 1, None)
-            for key in keys:
-                value = self.pop(key, MISSING)
-                if value is not MISSING:
-                    return key, value
-            if cursor == 0:
-                raise KeyError("popitem(): the pool is empty")
+        # A random start: processes that empty a pool together rarely meet, and the part
+        # that is already empty is not walked through each time.
+        for cursor in (int.from_bytes(os.urandom(8), "little"), 0):
+            while True:
+                cursor, keys = self._scan(cursor, 1, None)
+                for key in keys:
+                    value = self.pop(key, MISSING)
+                    if value is not MISSING:
+                        return key, value
+                if cursor == 0:
+                    break
+        raise KeyError("popitem(): the pool is empty")
 
     # ---- read, compute, write ----------------------------------------------------
 
@@ -319,9 +326,6 @@ class Pool(_core.Pool, _Mapping):
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """Only for a multiprocessing child: the descriptors travel, no name, no auth_key."""
-        import os
-        import sys
-
         context = sys.modules.get("multiprocessing.context")
         popen = None if context is None else context.get_spawning_popen()
         if popen is None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import collections
+import threading
 import types
 from collections.abc import ItemsView, KeysView, Mapping, MutableMapping, ValuesView
 from typing import Any
@@ -259,3 +260,38 @@ def test_chain_map_over_a_pool(pool: latzero.Pool) -> None:
     chain["a"] = 1
     assert dict(chain) == {"a": 1, "b": 0}
     assert pool == {"a": 1}
+
+
+def test_popitem_of_a_readonly_or_shared_pool(
+    manager: latzero.SharedMemoryPool, pool: latzero.Pool
+) -> None:
+    other = manager.connect("p")
+    pool.update({i: i for i in range(100)})
+    seen = [(pool if i % 2 else other).popitem()[0] for i in range(100)]
+    assert sorted(seen) == list(range(100))
+    with raises(KeyError, match="empty"):
+        other.popitem()
+
+
+def test_update_and_equality_with_a_pool_that_changes(
+    manager: latzero.SharedMemoryPool, pool: latzero.Pool
+) -> None:
+    other = manager.create("other")
+    stop = threading.Event()
+
+    def churn() -> None:
+        while not stop.is_set():
+            other.mset({i: i for i in range(200)})
+            other.delete_many(range(200))
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        for _ in range(30):
+            pool.update(other)
+            pool.mset(other)
+            assert (pool == other) in (True, False)
+            assert set(pool) <= set(range(200))
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,816 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_adopt.c - what the dead leave. A forked child joins, brings the pool
+ * into one of the states of docs/design/protocol-memory.md section 5, and is
+ * killed there; the survivor must settle everything and nothing else.
+ */
+#include "shm/adopt.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#include "../stress/pools.h"
+#include "shm/member.h"
+#include "store/edit.h"
+#include "store/resize.h"
+#include "sys/sys.h"
+
+static int pool_fd;
+static struct test_gate ready, never;
+
+static void be_killed(void *scene)
+{
+	struct ltz_mem *me = pool_join(pool_fd);
+	void (*play)(struct ltz_mem *me) = *(void (**)(struct ltz_mem *))scene;
+
+	play(me);
+	test_gate_open(&ready);
+	test_gate_wait(&never);
+}
+
+/* Plays the scene in a child that then dies. */
+static void die_in(void (*scene)(struct ltz_mem *me))
+{
+	pid_t child;
+
+	test_gate_init(&ready);
+	test_gate_init(&never);
+	child = test_fork(be_killed, &scene);
+	test_gate_wait(&ready);
+	test_kill(child);
+}
+
+static struct ltz_mem *survivor_of(uint64_t max_size_bytes, unsigned log2)
+{
+	pool_fd = pool_make(max_size_bytes, log2);
+	return pool_join(pool_fd);
+}
+
+static unsigned extents_of_kind(const struct ltz_mem *mem, enum owner_kind kind)
+{
+	unsigned n = 0;
+
+	for (uint64_t g = 0; g < ltz__granules_high(mem); g++)
+		n += owner_kind(owner_load(mem, g)) == kind;
+	return n;
+}
+
+static unsigned claimed_entries(const struct ltz_mem *mem)
+{
+	unsigned n = 0;
+
+	for (unsigned id = 1; id < SHM_TABLES; id++)
+		n += load_acquire(&mem->directory[id].claim) != 0;
+	return n;
+}
+
+/* Adopts; then nothing may be broken, lost or left over. */
+static void expect_settled(struct test_place at, struct ltz_mem *mem, uint64_t records)
+{
+	struct ltz_granule_counts counts;
+
+	test_check_u64(at, ltz__adopt_dead(mem), 1, "adopted", "dead members");
+	pool_expect_clean(at, mem);
+	test_check_u64(at, ltz__map_count(mem), records, "count", "records");
+	pool_tick(mem, 4);
+	pool_expect_clean(at, mem);
+	test_check_u64(at, ltz__map_count(mem), records, "count after ticks", "records");
+	counts = pool_counts(mem);
+	test_check_u64(at, counts.claimed, 0, "claimed granules", "0");
+	test_check_u64(at, counts.run, 0, "granules of runs", "0");
+	test_check_u64(at, extents_of_kind(mem, OWNER_TABLE), 1, "tables", "1");
+	test_check_u64(at, claimed_entries(mem), 1, "directory entries", "1");
+	test_check_u64(at, ltz__adopt_dead(mem), 0, "adopted again", "0");
+	test_check_u64(at, load_relaxed(&mem->header->recovered), 1, "recovered", "1");
+}
+#define EXPECT_SETTLED(mem, records) expect_settled(TEST_AT(TEST_EXPECT), (mem), (records))
+
+/* ---- steps of a writer, by hand ------------------------------------------------------------- */
+
+static struct ltz_lane *my_lane(struct ltz_mem *me)
+{
+	ASSERT_EQ_INT(ltz__lane_open(me, &me->lane[LANE_FIRST]), 0);
+	return &me->lane[LANE_FIRST];
+}
+
+/* A complete private block for a key. */
+static struct ltz_edit fill_block(struct ltz_mem *me, const struct ltz_hkey *key, const char *text)
+{
+	struct ltz_edit edit = { .key = key, .mem = me, .lane = my_lane(me) };
+	struct ltz_content content = { .data = text, .size = strlen(text), .expires_ms = SHM_NEVER, .type = LTZ_BYTES };
+
+	ASSERT_EQ_INT(ltz__edit_fill(&edit, &content), 0);
+	return edit;
+}
+
+static void set_intent(struct ltz_mem *me, uint64_t ref)
+{
+	store_release(&my_lane(me)->shm->hw, ref);
+	store_release(&my_lane(me)->shm->vw, load_acquire(&at_ref(me, ref)->version));
+}
+
+static uint64_t swap_slot(struct ltz_mem *me, const struct ltz_hkey *key, uint64_t to)
+{
+	uint64_t *slot = pool_slot(me, key), word = load_acquire(slot);
+
+	set_intent(me, word & me->ref_mask);
+	ASSERT_TRUE(cas_seq_cst(slot, word, to));
+	return word & me->ref_mask;
+}
+
+/* ---- replacing and deleting --------------------------------------------------------------------- */
+
+static void stop_before_the_swap(struct ltz_mem *me)
+{
+	struct ltz_hkey key = key_of(me, "key");
+
+	fill_block(me, &key, "new");
+	set_intent(me, *pool_slot(me, &key) & me->ref_mask);
+}
+
+TEST(a_writer_that_died_before_its_swap_changed_nothing)
+{
+	struct ltz_mem *mem = survivor_of(8 * MIB, 0);
+
+	ASSERT_EQ_INT(put_text(mem, "key", "old"), 0);
+	die_in(stop_before_the_swap);
+	EXPECT_SETTLED(mem, 1);
+	EXPECT_STR(text_at(mem, "key"), "old");
+}
+
+static void stop_after_the_swap(struct ltz_mem *me)
+{
+	struct ltz_hkey key = key_of(me, "key");
+	struct ltz_edit edit = fill_block(me, &key, "new");
+
+	swap_slot(me, &key, key.word | edit.block.ref);
+}
+
+TEST(a_writer_that_died_after_its_swap_has_its_old_block_retired)
+{
+	struct ltz_mem *mem = survivor_of(8 * MIB, 0);
+
+	ASSERT_EQ_INT(put_text(mem, "key", "old"), 0);
+	die_in(stop_after_the_swap);
+	EXPECT_EQ_U64(ltz__map_count(mem), 2); /* the old one is not yet accounted for */
+	EXPECT_SETTLED(mem, 1);
+	EXPECT_STR(text_at(mem, "key"), "new");
+}
+
+static void replace_own_and_stop(struct ltz_mem *me)
+{
+	ASSERT_EQ_INT(put_text(me, "key", "old"), 0);
+	stop_after_the_swap(me);
+}
+
+TEST(an_old_block_in_the_dead_one_s_own_slab_is_retired)
+{
+	struct ltz_mem *mem = survivor_of(8 * MIB, 0);
+
+	die_in(replace_own_and_stop);
+	EXPECT_SETTLED(mem, 1);
+	EXPECT_STR(text_at(mem, "key"), "new");
+}
+
+static void stop_after_the_delete(struct ltz_mem *me)
+{
+	struct ltz_hkey key = key_of(me, "key");
+	uint64_t ref = *pool_slot(me, &key) & me->ref_mask;
+
+	swap_slot(me, &key, load_acquire(&at_ref(me, ref)->version));
+}
+
+TEST(a_deleter_that_died_after_its_swap_has_the_block_retired)
+{
+	struct ltz_mem *mem = survivor_of(8 * MIB, 0);
+
+	ASSERT_EQ_INT(put_text(mem, "key", "old"), 0);
+	die_in(stop_after_the_delete);
+	EXPECT_SETTLED(mem, 0);
+	EXPECT_STR(text_at(mem, "key"), "");
+}
+
+static void stop_after_the_retire(struct ltz_mem *me)
+{
+	struct ltz_hkey key = key_of(me, "key");
+	struct ltz_edit edit = fill_block(me, &key, "new");
+
+	ltz__block_retire(me, swap_slot(me, &key, key.word | edit.block.ref));
+}
+
+TEST(a_writer_that_died_after_the_retire_left_only_a_hazard)
+{
+	struct ltz_mem *mem = survivor_of(8 * MIB, 0);
+
+	ASSERT_EQ_INT(put_text(mem, "key", "old"), 0);
+	die_in(stop_after_the_retire);
+	EXPECT_SETTLED(mem, 1);
+	EXPECT_STR(text_at(mem, "key"), "new");
+}
+
+static void leave_a_stale_intent(struct ltz_mem *me)
+{
+	struct ltz_hkey key = key_of(me, "key");
+	uint64_t ref = *pool_slot(me, &key) & me->ref_mask;
+
+	store_release(&my_lane(me)->shm->hw, ref);
+	store_release(&my_lane(me)->shm->vw, load_acquire(&at_ref(me, ref)->version) - 1);
+}
+
+TEST(an_intent_of_another_version_is_nobody_s)
+{
+	struct ltz_mem *mem = survivor_of(8 * MIB, 0);
+
+	ASSERT_EQ_INT(put_text(mem, "other", "x"), 0);
+	ASSERT_EQ_INT(put_text(mem, "key", "old"), 0);
+	die_in(leave_a_stale_intent);
+	EXPECT_SETTLED(mem, 2);
+	EXPECT_STR(text_at(mem, "key"), "old");
+}
+
+static void leave_nonsense(struct ltz_mem *me)
+{
+	const uint64_t refs[] = { UINT64_MAX, me->units, me->units - 1, 1, 3, 2048 * 2 + 5, SLOT_RECORD };
+
+	for (unsigned i = 0; i < sizeof(refs) / sizeof(*refs); i++) {
+		ASSERT_EQ_INT(ltz__lane_open(me, &me->lane[i + 2]), 0);
+		store_release(&me->lane[i + 2].shm->hw, refs[i]);
+		store_release(&me->lane[i + 2].shm->vw, i + 1);
+	}
+}
+
+TEST(intents_that_are_garbage_change_nothing)
+{
+	struct ltz_mem *mem = survivor_of(8 * MIB, 0);
+
+	for (uint64_t i = 0; i < 100; i++)
+		ASSERT_EQ_INT(put_number(mem, i, &i, 8), 0);
+	die_in(leave_nonsense);
+	EXPECT_SETTLED(mem, 100);
+}
+
+static void leave_intents_in_every_lane(struct ltz_mem *me)
+{
+	for (unsigned l = 0; l < SHM_LANES; l++) {
+		uint64_t number = l;
+		struct ltz_hkey key = key_of_number(me, &number);
+		uint64_t *slot = pool_slot(me, &key), word = load_acquire(slot), ref = word & me->ref_mask;
+
+		ASSERT_EQ_INT(ltz__lane_open(me, &me->lane[l]), 0);
+		store_release(&me->lane[l].shm->hw, ref);
+		store_release(&me->lane[l].shm->vw, load_acquire(&at_ref(me, ref)->version));
+		if (l % 2) /* every other one was carried out */
+			ASSERT_TRUE(cas_seq_cst(slot, word, load_acquire(&at_ref(me, ref)->version)));
+	}
+}
+
+TEST(the_intent_of_every_lane_is_looked_at)
+{
+	struct ltz_mem *mem = survivor_of(8 * MIB, 0);
+
+	for (uint64_t i = 0; i < SHM_LANES; i++)
+		ASSERT_EQ_INT(put_number(mem, i, &i, 8), 0);
+	die_in(leave_intents_in_every_lane);
+	EXPECT_SETTLED(mem, SHM_LANES / 2);
+}
+
+/* ---- blocks nobody sees --------------------------------------------------------------------------- */
+
+static void leave_private_blocks(struct ltz_mem *me)
+{
+	struct ltz_hkey key = key_of(me, "published"), absent = key_of(me, "never published");
+	struct ltz_block block;
+
+	ASSERT_EQ_INT(put_text(me, "published", "by the dead"), 0);
+	ASSERT_EQ_INT(ltz__block_alloc(me, my_lane(me), 100, false, &block), 0); /* empty */
+	fill_block(me, &absent, "complete");
+	fill_block(me, &key, "complete, of a key that is there");
+	ASSERT_EQ_INT(ltz__block_alloc(me, my_lane(me), 100, true, &block), 0);
+	memset(at_ref(me, block.ref), 0xff, block.bytes); /* impossible lengths, a version that is none */
+	ASSERT_EQ_INT(ltz__block_alloc(me, my_lane(me), 2 * MIB, false, &block), 0);
+	memset(at_ref(me, block.ref), 0x11, 4096);
+}
+
+TEST(blocks_that_were_never_published_come_back)
+{
+	struct ltz_mem *mem = survivor_of(16 * MIB, 0);
+
+	die_in(leave_private_blocks);
+	EXPECT_SETTLED(mem, 1);
+	EXPECT_STR(text_at(mem, "published"), "by the dead");
+	EXPECT_STR(text_at(mem, "never published"), "");
+}
+
+static void stop_in_reclaim(struct ltz_mem *me)
+{
+	struct ltz_place place;
+	uint64_t ref[4];
+
+	for (uint64_t i = 0; i < 4; i++) {
+		struct ltz_hkey key = key_of_number(me, &i);
+
+		ASSERT_EQ_INT(put(me, &key, &i, 8), 0);
+		ref[i] = *pool_slot(me, &key) & me->ref_mask;
+		ASSERT_EQ_INT(ltz__map_delete(me, &key, 0), 0);
+	}
+	/* 0: retired; 1: its version ended; 2: its retired bit cleared, too; 3: free */
+	for (unsigned i = 1; i < 4; i++)
+		store_release(&at_ref(me, ref[i])->version, 0);
+	for (unsigned i = 2; i < 4; i++) {
+		ASSERT_EQ_INT(ltz__block_place(me, ref[i], &place), 0);
+		fetch_and_relaxed(place.retired, ~place.bit);
+		if (i == 3)
+			store_release(place.alloc, load_relaxed(place.alloc) & ~place.bit);
+	}
+	ASSERT_EQ_INT(put_text(me, "key", "alive"), 0);
+}
+
+TEST(a_reclaim_that_died_half_way_is_ended)
+{
+	struct ltz_mem *mem = survivor_of(8 * MIB, 0);
+
+	die_in(stop_in_reclaim);
+	EXPECT_SETTLED(mem, 1);
+	EXPECT_STR(text_at(mem, "key"), "alive");
+}
+
+/* ---- inserts ----------------------------------------------------------------------------------------- */
+
+static void leave_a_pending_insert(struct ltz_mem *me)
+{
+	struct ltz_hkey key = key_of(me, "key");
+	struct ltz_edit edit = fill_block(me, &key, "pending");
+	struct shm_bucket *bucket = pool_bucket(me, &key);
+	uint64_t a = load_acquire(&bucket->ctrl.a);
+
+	ASSERT_TRUE(cas_pair(&bucket->ctrl, a, 0, ctrl_next(a, CTRL_PENDING, 0), key.word | edit.block.ref));
+}
+
+TEST(a_pending_insert_of_the_dead_is_kept)
+{
+	struct ltz_mem *mem = survivor_of(8 * MIB, 0);
+
+	die_in(leave_a_pending_insert);
+	EXPECT_STR(text_at(mem, "key"), "pending");
+	EXPECT_EQ_U64(ltz__adopt_dead(mem), 1);
+	EXPECT_STR(text_at(mem, "key"), "pending"); /* the sweep saw it in ctrl */
+	EXPECT_EQ_U64(ltz__map_count(mem), 1);
+	EXPECT_CLEAN(mem); /* helps */
+	EXPECT_STR(text_at(mem, "key"), "pending");
+	EXPECT_EQ_INT(put_text(mem, "key", "replaced"), 0);
+	EXPECT_EQ_U64(ltz__map_count(mem), 1);
+	EXPECT_CLEAN(mem);
+}
+
+static void stop_between_help_s_steps(struct ltz_mem *me)
+{
+	struct ltz_hkey key = key_of(me, "key");
+	struct shm_bucket *bucket = pool_bucket(me, &key);
+
+	leave_a_pending_insert(me);
+	ASSERT_TRUE(cas_seq_cst(&bucket->slot[0], 0, load_acquire(&bucket->ctrl.b)));
+}
+
+TEST(an_insert_that_is_pending_and_in_its_slot_is_there_once)
+{
+	struct ltz_mem *mem = survivor_of(8 * MIB, 0);
+
+	die_in(stop_between_help_s_steps);
+	EXPECT_STR(text_at(mem, "key"), "pending");
+	EXPECT_SETTLED(mem, 1);
+	EXPECT_STR(text_at(mem, "key"), "pending");
+}
+
+/* ---- granules ------------------------------------------------------------------------------------------ */
+
+static uint64_t claim_of(const struct ltz_mem *me, unsigned n) { return owner_make(OWNER_CLAIM, me->lane[1].label, n); }
+
+static void leave_claims(struct ltz_mem *me)
+{
+	int64_t head = ltz__granules_claim(me, my_lane(me), 6), other;
+
+	ASSERT_OK(head);
+	ASSERT_OK(other = ltz__granules_claim(me, my_lane(me), 1));
+	/* forming or leaving: the last two parts are not its own any more, or not yet */
+	store_release(&me->owners[head + 5], owner_free(ltz__mem_now_ns(me)));
+	store_release(&me->owners[head + 4], owner_free(ltz__mem_now_ns(me)));
+	memset(at_granule(me, (uint64_t)head), 0xab, 4 * SHM_GRANULE);
+	/* committing: claimed, not yet there */
+	raise_acq_rel(&me->header->granules_high, 64);
+	for (uint64_t g = 60; g < 64; g++)
+		ASSERT_TRUE(owner_cas(me, g, OWNER_VIRGIN, claim_of(me, 1)));
+	/* shrinking: given back, still claimed */
+	ltz__sys_punch(me->fd, me->geometry.space_offset + granule_offset((uint64_t)other), SHM_GRANULE);
+}
+
+TEST(claims_of_the_dead_are_torn_down)
+{
+	struct ltz_mem *mem = survivor_of(8 * MIB, 0);
+
+	die_in(leave_claims);
+	EXPECT_SETTLED(mem, 0);
+	for (uint64_t g = 60; g < 64; g++)
+		EXPECT_EQ_U64(owner_load(mem, g), 0);
+}
+
+static void leave_a_claim_half_released(struct ltz_mem *me)
+{
+	int64_t head = ltz__granules_claim(me, my_lane(me), 8);
+
+	ASSERT_OK(head);
+	for (unsigned i = 1; i < 4; i++) /* a release begins with the first part */
+		store_release(&me->owners[head + i], owner_free(0));
+}
+
+TEST(a_release_that_died_half_way_does_not_touch_what_others_took)
+{
+	struct ltz_mem *mem = survivor_of(8 * MIB, 0);
+	char text[5000];
+
+	die_in(leave_a_claim_half_released);
+	memset(text, 'x', sizeof(text));
+	for (uint64_t i = 0; i < 300; i++) /* takes the free ones in the middle of it */
+		ASSERT_EQ_INT(put_number(mem, i, text, sizeof(text)), 0);
+	EXPECT_SETTLED(mem, 300);
+	for (uint64_t i = 0; i < 300; i++) {
+		char buf[5000];
+
+		ASSERT_EQ_INT(get_number(mem, i, buf, sizeof(buf), NULL), 0);
+		EXPECT_EQ_MEM(buf, text, sizeof(text));
+	}
+}
+
+static void leave_an_empty_slab(struct ltz_mem *me)
+{
+	struct ltz_block block;
+
+	ASSERT_EQ_INT(ltz__block_alloc(me, my_lane(me), 100, false, &block), 0);
+	ltz__block_free(me, my_lane(me), block.ref);
+	ASSERT_EQ_INT(ltz__block_alloc(me, my_lane(me), 300000, true, &block), 0);
+	ltz__block_free(me, my_lane(me), block.ref);
+	ASSERT_EQ_INT(ltz__block_alloc(me, my_lane(me), 1 * MIB, true, &block), 0);
+	ltz__block_free(me, my_lane(me), block.ref);
+}
+
+TEST(empty_extents_of_the_dead_become_free)
+{
+	struct ltz_mem *mem = survivor_of(8 * MIB, 0);
+
+	die_in(leave_an_empty_slab);
+	EXPECT_SETTLED(mem, 0);
+	EXPECT_EQ_U64(pool_counts(mem).slab, 0);
+}
+
+static void fill_slabs(struct ltz_mem *me)
+{
+	for (uint64_t i = 0; i < 3000; i++)
+		ASSERT_EQ_INT(put_number(me, i, &i, 8 + i % 200 > 100 ? 8 : 4), 0);
+}
+
+TEST(records_of_the_dead_live_on_in_the_survivor_s_extents)
+{
+	struct ltz_mem *mem = survivor_of(8 * MIB, 0);
+
+	die_in(fill_slabs);
+	EXPECT_EQ_U64(ltz__adopt_dead(mem), 1);
+	for (uint64_t g = 0; g < ltz__granules_high(mem); g++)
+		if (owner_labelled(owner_load(mem, g)))
+			EXPECT_EQ_U64(label_row(owner_load(mem, g)), mem->row_index);
+	EXPECT_EQ_U64(ltz__map_count(mem), 3000);
+	EXPECT_CLEAN(mem);
+	for (uint64_t i = 0; i < 3000; i++)
+		ASSERT_EQ_INT(drop_number(mem, i), 0);
+	pool_tick(mem, 3);
+	EXPECT_EQ_U64(pool_counts(mem).slab + pool_counts(mem).claimed, 0); /* the survivor gives them back */
+	EXPECT_CLEAN(mem);
+}
+
+/* ---- tables ---------------------------------------------------------------------------------------------- */
+
+static unsigned claim_entry(struct ltz_mem *me)
+{
+	for (unsigned id = 1; id < SHM_TABLES; id++)
+		if (cas_acq_rel(&me->directory[id].claim, 0, my_lane(me)->label | 1))
+			return id;
+	test_fail(TEST_AT(TEST_ASSERT), "the directory is full");
+	return 0;
+}
+
+/* A table's granules, formatted, of n granules; not yet in the directory. */
+static uint64_t form_table(struct ltz_mem *me, unsigned id, unsigned log2, unsigned n)
+{
+	int64_t head = ltz__granules_claim(me, my_lane(me), n);
+	struct shm_table *table;
+
+	ASSERT_OK(head);
+	table = at_granule(me, (uint64_t)head);
+	memset(table, 0, n * SHM_GRANULE);
+	table->id = id;
+	table->log2 = log2;
+	table->lines = (n * SHM_GRANULE - sizeof(*table) - (UINT64_C(64) << log2)) / 64 << 32;
+	ltz__granules_form(me, my_lane(me), (uint64_t)head, n, OWNER_TABLE, n);
+	return (uint64_t)head;
+}
+
+static void leave_unfinished_tables(struct ltz_mem *me)
+{
+	uint32_t gen = root_gen(load_acquire(&me->header->root));
+	unsigned id;
+
+	claim_entry(me);                                 /* nothing but the entry */
+	ASSERT_OK(ltz__granules_claim(me, my_lane(me), 3));
+	claim_entry(me);                                 /* entry and claim */
+	form_table(me, claim_entry(me), 10, 2);          /* formed, in no directory */
+	id = claim_entry(me);
+	store_release(&me->directory[id].born, gen + 1); /* R8 alone is missing */
+	store_release(&me->directory[id].place, form_table(me, id, 10, 2) + 1);
+}
+
+TEST(tables_under_construction_go_with_their_maker)
+{
+	struct ltz_mem *mem = survivor_of(8 * MIB, 0);
+
+	ASSERT_EQ_INT(put_text(mem, "key", "there"), 0);
+	die_in(leave_unfinished_tables);
+	EXPECT_SETTLED(mem, 1);
+	EXPECT_STR(text_at(mem, "key"), "there");
+}
+
+/* R8: the new table is in the root. migrated: so many of its buckets are brought to life. */
+static void begin_resize(struct ltz_mem *me, unsigned log2, uint64_t migrated)
+{
+	struct ltz_lane *lane = my_lane(me);
+	struct ltz_root root;
+
+	ASSERT_EQ_INT(ltz__table_enter(me, lane, &root), 0);
+	ASSERT_EQ_INT(ltz__resize_begin(me, lane, &root, log2), 0);
+	ASSERT_EQ_INT(ltz__table_enter(me, lane, &root), 0);
+	ASSERT_TRUE(has_prev(&root));
+	for (uint64_t t = 0; t < migrated; t++)
+		ASSERT_EQ_INT(ltz__migrate(me, lane, &root, t), 0);
+}
+
+static void grow_and_stop_at_once(struct ltz_mem *me) { begin_resize(me, 10, 0); }
+static void grow_and_stop_half_way(struct ltz_mem *me) { begin_resize(me, 10, 300); }
+static void compact_and_stop_half_way(struct ltz_mem *me) { begin_resize(me, 9, 300); }
+
+/* M2 to M4 of one bucket: its source is frozen, half of its slots are copied, it is not born. */
+static void grow_and_stop_in_a_bucket(struct ltz_mem *me)
+{
+	struct ltz_root root;
+	struct shm_bucket *from, *to;
+
+	begin_resize(me, 10, 10);
+	ASSERT_EQ_INT(ltz__table_enter(me, my_lane(me), &root), 0);
+	for (uint64_t s = 6; s < 400; s += 7) {
+		uint64_t a, slot;
+
+		from = &root.prev.shm->bucket[s];
+		to = &root.cur.shm->bucket[2 * s];
+		a = load_acquire(&from->ctrl.a);
+		ASSERT_TRUE(cas_pair(&from->ctrl, a, 0, ctrl_next(a, CTRL_FROZEN, 0), 0));
+		slot = fetch_or_seq_cst(&from->slot[0], SLOT_FROZEN);
+		if (s % 2 && (slot & SLOT_RECORD) && bucket_of_word(me, slot, 10) == 2 * s)
+			cas_seq_cst(&to->slot[0], 0, slot);
+		fetch_or_seq_cst(&from->slot[1], SLOT_FROZEN);
+	}
+}
+
+static void expect_numbers(struct ltz_mem *mem, uint64_t count)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		uint64_t value = 0;
+
+		ASSERT_EQ_INT(get_number(mem, i, &value, 8, NULL), 0);
+		ASSERT_EQ_U64(value, i);
+	}
+}
+
+static void die_in_a_resize(void (*scene)(struct ltz_mem *me))
+{
+	struct ltz_mem *mem = survivor_of(8 * MIB, 0);
+
+	for (uint64_t i = 0; i < 1200; i++)
+		ASSERT_EQ_INT(put_number(mem, i, &i, 8), 0);
+	die_in(scene);
+	expect_numbers(mem, 1200);                    /* readers need nobody */
+	for (uint64_t i = 0; i < 1200; i += 3)
+		ASSERT_EQ_INT(put_number(mem, i, &i, 8), 0); /* writers bring their buckets themselves */
+	expect_numbers(mem, 1200);
+	EXPECT_SETTLED(mem, 1200);
+	expect_numbers(mem, 1200);
+}
+
+TEST(a_resize_that_died_at_once_is_ended) { die_in_a_resize(grow_and_stop_at_once); }
+TEST(a_resize_that_died_half_way_is_ended) { die_in_a_resize(grow_and_stop_half_way); }
+TEST(a_resize_that_died_in_a_bucket_is_ended) { die_in_a_resize(grow_and_stop_in_a_bucket); }
+TEST(a_compaction_that_died_half_way_is_ended) { die_in_a_resize(compact_and_stop_half_way); }
+
+static void resize_and_stop(struct ltz_mem *me)
+{
+	struct ltz_root root;
+	uint64_t at = 0;
+
+	ASSERT_EQ_INT(ltz__table_enter(me, my_lane(me), &root), 0);
+	if (!has_prev(&root)) {
+		begin_resize(me, 10, 0);
+		ASSERT_EQ_INT(ltz__table_enter(me, my_lane(me), &root), 0);
+	}
+	ASSERT_EQ_INT(ltz__resize_slice(me, my_lane(me), &root, &at), 0); /* R11: its table is current, the old one another's */
+}
+
+TEST(tables_on_both_sides_of_a_death_have_one_owner_and_one_life)
+{
+	die_in_a_resize(resize_and_stop);
+}
+
+/*
+ * cut_lines of store/resize.c gives its last granules back before its head
+ * says so. In between the table is shorter than its word: nothing to complain
+ * about, and to be put right by the next owner.
+ */
+static void stop_in_a_cut(struct ltz_mem *me)
+{
+	unsigned id = claim_entry(me), gen = root_gen(load_acquire(&me->header->root));
+	uint64_t head = form_table(me, id, 9, 4), root = load_acquire(&me->header->root);
+	struct shm_table *table = at_granule(me, head);
+
+	store_release(&me->directory[id].born, gen + 1);
+	store_release(&me->directory[id].place, head + 1);
+	ASSERT_TRUE(cas_seq_cst(&me->header->root, root, root_make(id, 9, root_cur(root), 9, gen + 1)));
+	resize_and_stop(me);
+	table->lines = UINT64_C(300) << 32;
+	ASSERT_TRUE(owner_cas(me, head + 3, owner_part(head), owner_free(ltz__mem_now_ns(me))));
+}
+
+TEST(a_cut_that_died_half_way_is_no_damage)
+{
+	struct ltz_mem *mem = survivor_of(8 * MIB, 0);
+
+	ASSERT_EQ_INT(put_text(mem, "key", "there"), 0);
+	die_in(stop_in_a_cut);
+	EXPECT_EQ_U64(ltz__adopt_dead(mem), 1);
+	EXPECT_CLEAN(mem);
+	pool_tick(mem, 3);
+	EXPECT_CLEAN(mem);
+	EXPECT_STR(text_at(mem, "key"), "there");
+}
+
+/*
+ * A table keeps its directory entry when its maker dies and another owns its
+ * granules. If that owner dies between taking the place out of the entry and
+ * freeing the entry, the entry must still come back.
+ */
+static void stop_leaving_an_adopted_table(struct ltz_mem *me)
+{
+	unsigned id = claim_entry(me);
+	uint64_t head = form_table(me, id, 9, 1);
+
+	store_release(&me->directory[id].claim, label_make(4000, 1, 1) | 1); /* its maker's row is long released */
+	store_release(&me->directory[id].place, head + 1);
+	store_release(&me->directory[id].place, 0); /* free_entry of store/resize.c, first half */
+}
+
+TEST(a_directory_entry_outlives_two_deaths_and_still_comes_back)
+{
+	struct ltz_mem *mem = survivor_of(8 * MIB, 0);
+
+	die_in(stop_leaving_an_adopted_table);
+	EXPECT_SETTLED(mem, 0);
+}
+
+/* ---- adopters --------------------------------------------------------------------------------------------- */
+
+static void leave_much(struct ltz_mem *me)
+{
+	static char large[100000];
+
+	for (uint64_t i = 0; i < 2000; i++)
+		ASSERT_EQ_INT(put_number(me, i, i % 50 ? (void *)&i : large, i % 50 ? 8 : 1 + i * 40), 0);
+	for (uint64_t i = 0; i < 2000; i += 2)
+		ASSERT_EQ_INT(drop_number(me, i), 0);
+	leave_private_blocks(me);
+	leave_claims(me);
+	leave_a_pending_insert(me);
+}
+
+#define ADOPTERS 4
+static unsigned released, adopting;
+
+static void *adopt_at_once(void *context)
+{
+	struct ltz_mem *mem = context;
+
+	__atomic_fetch_add(&adopting, 1, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(&adopting, __ATOMIC_SEQ_CST) < ADOPTERS)
+		ltz__sys_yield();
+	__atomic_fetch_add(&released, ltz__adopt_dead(mem), __ATOMIC_SEQ_CST);
+	return NULL;
+}
+
+TEST(several_adopters_at_once_settle_a_death_once)
+{
+	struct ltz_mem *mem = survivor_of(32 * MIB, 0), *adopter[ADOPTERS];
+	pthread_t thread[ADOPTERS];
+
+	die_in(leave_much);
+	for (unsigned i = 0; i < ADOPTERS; i++)
+		adopter[i] = i ? pool_join(pool_fd) : mem;
+	for (unsigned i = 0; i < ADOPTERS; i++)
+		ASSERT_EQ_INT(pthread_create(&thread[i], NULL, adopt_at_once, adopter[i]), 0);
+	for (unsigned i = 0; i < ADOPTERS; i++)
+		ASSERT_EQ_INT(pthread_join(thread[i], NULL), 0);
+	EXPECT_EQ_U64(released, 1);
+	EXPECT_EQ_U64(ltz__map_count(mem), 1002);
+	for (unsigned round = 0; round < 2; round++)
+		for (unsigned i = 0; i < ADOPTERS; i++)
+			pool_tick(adopter[i], 1);
+	EXPECT_EQ_U64(ltz__map_count(mem), 1002);
+	EXPECT_EQ_U64(pool_counts(mem).claimed, 0);
+	EXPECT_CLEAN(mem);
+}
+
+/* The first dead member's extents were taken, and not swept, by one that died, too. */
+static void take_labels_and_stop(struct ltz_mem *me)
+{
+	uint64_t word, mine = my_lane(me)->label, refs = 0;
+	unsigned dead = 0;
+
+	while (dead < ltz__rows_high(me) && !ltz__member_dead(me, dead, &word))
+		dead++;
+	ASSERT_TRUE(dead < ltz__rows_high(me));
+	store_release(&my_lane(me)->shm->hr, load_acquire(&me->rows[dead].lane[1].hw));
+	for (uint64_t g = 0; g < ltz__granules_high(me); g++) {
+		uint64_t owner = owner_load(me, g);
+
+		if (owner_labelled(owner) && label_row(owner) == dead && g % 2)
+			refs += owner_cas(me, g, owner, (owner & ~LABEL_MASK) | mine);
+	}
+	EXPECT_TRUE(refs > 0);
+}
+
+TEST(an_adopter_that_died_is_adopted_with_what_it_took)
+{
+	struct ltz_mem *mem = survivor_of(32 * MIB, 0);
+
+	die_in(leave_much);
+	die_in(take_labels_and_stop);
+	EXPECT_EQ_U64(ltz__adopt_dead(mem), 2);
+	EXPECT_EQ_U64(ltz__map_count(mem), 1002);
+	pool_tick(mem, 3);
+	EXPECT_EQ_U64(ltz__map_count(mem), 1002);
+	EXPECT_EQ_U64(pool_counts(mem).claimed, 0);
+	EXPECT_CLEAN(mem);
+}
+
+TEST(a_late_adopter_does_not_touch_the_next_member_of_the_row)
+{
+	struct ltz_mem *mem = survivor_of(8 * MIB, 0), *next;
+	uint64_t word = 0, before[2];
+
+	die_in(fill_slabs);
+	ASSERT_TRUE(ltz__member_dead(mem, 1, &word));
+	EXPECT_EQ_INT(ltz__adopt(mem, 1, word), 1);
+	EXPECT_EQ_INT(ltz__adopt(mem, 1, word), 0);
+	next = pool_join(pool_fd);
+	ASSERT_EQ_U64(next->row_index, 1);
+	ASSERT_EQ_INT(put_text(next, "key", "of the next"), 0);
+	store_release(&next->lane[0].shm->hw, 4711);
+	before[0] = load_acquire(&next->row->word);
+	before[1] = pool_counts(mem).slab;
+	EXPECT_EQ_INT(ltz__adopt(mem, 1, word), 0); /* read before all that, and stopped until now */
+	EXPECT_EQ_U64(load_acquire(&next->row->word), before[0]);
+	EXPECT_EQ_U64(pool_counts(mem).slab, before[1]);
+	EXPECT_EQ_U64(load_acquire(&next->lane[0].shm->hw), 4711);
+	store_release(&next->lane[0].shm->hw, 0);
+	ASSERT_EQ_INT(put_text(next, "key", "goes on"), 0);
+	EXPECT_CLEAN(mem);
+}
+
+TEST(the_living_are_not_adopted)
+{
+	struct ltz_mem *mem = survivor_of(8 * MIB, 0), *other = pool_join(pool_fd);
+
+	fill_slabs(other);
+	EXPECT_EQ_U64(ltz__adopt_dead(mem), 0);
+	EXPECT_EQ_U64(ltz__adopt_dead(other), 0);
+	fill_slabs(other);
+	EXPECT_CLEAN(mem);
+}
+
+TEST(the_last_one_s_records_are_there_for_who_comes_later)
+{
+	int fd = pool_make(8 * MIB, 0);
+	struct ltz_mem *mem;
+
+	for (uint64_t i = 0; i < 20; i++) { /* nobody else is there when each of them leaves */
+		mem = pool_join(fd);
+		ASSERT_EQ_INT(put_number(mem, i, &i, 8), 0);
+		EXPECT_EQ_U64(ltz__map_count(mem), i + 1);
+		pool_leave(mem);
+	}
+	mem = pool_join(fd);
+	EXPECT_EQ_U64(ltz__adopt_dead(mem), 20);
+	expect_numbers(mem, 20);
+	EXPECT_CLEAN(mem);
+}

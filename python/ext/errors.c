@@ -88,6 +88,10 @@ PyObject *lz_raise(struct lz_state *state, int result)
 		return PyErr_NoMemory();
 	if (result == -EROFS)
 		return lz_raise_readonly(state);
+	if (result == -ESHUTDOWN) { /* not closed: lz_enter would have said so */
+		PyErr_SetString(state->errors[LZ_POOL_CLOSED], "this pool was destroyed");
+		return NULL;
+	}
 	return raise_with(state, result, PyUnicode_FromString(ltz_strerror(result)));
 }
 

@@ -58,8 +58,8 @@ static bool label_is(uint64_t word, unsigned row, uint64_t generation)
 	return label_row(word) == row && label_generation(word) == generation;
 }
 
-/* Remembers an extent taken; lists it if it may have room. -ENOMEM. */
-static int remember(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t head, uint64_t word)
+/* Remembers an extent taken; lists it if it may have room. */
+static void remember(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t head, uint64_t word)
 {
 	unsigned kind = owner_kind(word), low = owner_low(word);
 	struct ltz_extent extent = {.granule = (uint32_t)head, .granules = low};
@@ -83,11 +83,9 @@ static int remember(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t head, u
 		break;
 	}
 	index = ltz__extent_add(lane, &extent);
-	if (index < 0)
-		return index;
+	LTZ_ASSERT(index >= 0); /* room was made */
 	if (kind == OWNER_SLAB && CLS_INDEX(low) < mem->classes)
 		ltz__extent_list(lane, (uint32_t)index);
-	return 0;
 }
 
 /* Step 3 for one granule. 1: an extent was taken; 0: not the dead one's; -ENOMEM. */
@@ -95,9 +93,10 @@ static int adopt_granule(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t g,
 {
 	struct ltz_shape shape;
 
+	if (ltz__extent_reserve(lane) < 0)
+		return -ENOMEM; /* before it is ours: then somebody else still finds it */
 	for (;;) {
 		uint64_t word = owner_load(mem, g), mine = (word & ~LABEL_MASK) | lane->label;
-		int result;
 
 		if (!owner_labelled(word) || !label_is(word, row, generation))
 			return 0;
@@ -106,8 +105,8 @@ static int adopt_granule(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t g,
 		if (ltz__extent_shape(mem, g, word, &shape) == 0)
 			sweep(mem, lane, g, &shape);
 		/* Only now may this lane allocate from it or reclaim in it. */
-		result = remember(mem, lane, g, word);
-		return result < 0 ? result : 1;
+		remember(mem, lane, g, word);
+		return 1;
 	}
 }
 

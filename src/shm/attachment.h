@@ -54,6 +54,7 @@ struct ltz_cursor { /* where a lane allocates blocks of one class */
 	uint64_t *alloc;     /* the current extent's alloc words, NULL: none */
 	uint64_t free_mask;  /* free blocks of the current word              */
 	uint32_t word;
+	uint32_t behind;     /* a block of an earlier word came free          */
 	uint32_t extent;     /* its index in the lane's extents, + 1; 0: none  */
 	uint32_t room;       /* list of this class' slabs with room; index + 1 */
 	uint64_t base_ref;   /* of its block 0                                */
@@ -65,6 +66,7 @@ struct ltz_lane {
 	struct shm_lane *shm;
 	uint64_t label;
 	uint64_t th;              /* what shm->th holds */
+	uint64_t resizing, resized; /* under that root this lane helped with buckets below resized */
 	uint64_t spare_table, spare_line; /* a line claimed in that table (its gen of birth) but not linked */
 	uint64_t next_version, end_version;
 	uint32_t extents, extents_room; /* used and allocated entries */

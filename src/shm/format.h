@@ -215,6 +215,9 @@ static_assert(sizeof(struct shm_extent) == 64, "header line");
 #define BUCKET_SLOTS 5u
 #define LINE_SLOTS   7u
 #define BUCKET_SLOTS_MAX (BUCKET_SLOTS + 35 * LINE_SLOTS) /* slot numbers fit 8 bits */
+/* Writers append up to here; beyond, the table grows. Two such buckets still fit into one when it shrinks. */
+#define BUCKET_SLOTS_WRITERS (BUCKET_SLOTS + 15 * LINE_SLOTS)
+static_assert(2 * BUCKET_SLOTS_WRITERS <= BUCKET_SLOTS_MAX, "a shrink never overflows a bucket");
 
 struct shm_bucket {
 	struct word_pair ctrl; /* a = {seq 54, state 2, slot 8}, b = the record to insert */
@@ -230,7 +233,8 @@ static_assert(sizeof(struct shm_bucket) == 64 && sizeof(struct shm_line) == 64, 
 struct shm_table { /* the first bytes of a TABLE */
 	uint64_t id;         /* its number in the directory; the maker, before publication */
 	uint64_t log2;       /* buckets; likewise                                           */
-	uint64_t pad0[6];
+	uint64_t settled;    /* lines used when migration into it ended; a hint; whoever ends a resize */
+	uint64_t pad0[5];
 	uint64_t lines;      /* {room for 32, used 32}; compare-and-swap: users take one, the owner cuts the room */
 	uint64_t pad1[7];
 	struct shm_bucket bucket[]; /* then the lines */

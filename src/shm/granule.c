@@ -62,12 +62,12 @@ static int64_t find_stretch(struct ltz_mem *mem, enum owner_kind kind, uint64_t 
 }
 
 /* Takes n FREE granules somewhere. -EAGAIN: there are none side by side. */
-static int64_t claim_free(struct ltz_mem *mem, struct ltz_lane *lane, unsigned n)
+static int64_t claim_free(struct ltz_mem *mem, struct ltz_lane *lane, unsigned n, bool trust_hint)
 {
 	uint64_t high = ltz__granules_high(mem), from = load_relaxed(&mem->header->free_low);
 	uint64_t free_hint = load_relaxed(&mem->header->free_hint);
 
-	if ((int64_t)free_hint < (int64_t)n)
+	if (trust_hint && (int64_t)free_hint < (int64_t)n)
 		return -EAGAIN;
 	for (int pass = 0; pass < 2; pass++, from = 0) {
 		uint64_t g = from < high ? from : 0;
@@ -88,21 +88,29 @@ static int64_t claim_free(struct ltz_mem *mem, struct ltz_lane *lane, unsigned n
 	return -EAGAIN;
 }
 
+/* The system gives no more: what is FREE after all? The hint may be wrong, after a kill or beside its correction. */
+static int64_t claim_despite_hint(struct ltz_mem *mem, struct ltz_lane *lane, unsigned n)
+{
+	int64_t got = claim_free(mem, lane, n, false);
+
+	return got >= 0 ? got : -ENOSPC;
+}
+
 #define CLAIM_TRIES 64
 
 int64_t ltz__granules_claim(struct ltz_mem *mem, struct ltz_lane *lane, unsigned n)
 {
 	if (n > SHM_RUN_MAX || n > mem->granules)
 		return -ENOSPC;
-	for (int i = 0; i < CLAIM_TRIES; i++) {
-		int64_t got = claim_free(mem, lane, n);
+	for (int i = 0; i < (n < 256 ? CLAIM_TRIES : 4); i++) { /* a large one that is robbed each time: rather none */
+		int64_t got = claim_free(mem, lane, n, true);
 
 		if (got >= 0)
 			return got;
 		/* Inline, so little: at most 1 MiB more than what is asked for. The service thread takes larger steps. */
 		got = ltz__granules_commit(mem, lane, n, n < 16 ? 16 : n);
 		if (got < 0)
-			return got;
+			return claim_despite_hint(mem, lane, n);
 		if (mem->ring)
 			mem->ring(mem->ring_context);
 	}

@@ -122,7 +122,10 @@ void ltz__hazards_read(struct ltz_mem *mem, struct ltz_hazards *hazards)
 	unsigned rows;
 
 	*hazards = (struct ltz_hazards){0};
-	ltz__members_barrier(mem); /* pairs with: shm/attachment.h:fence_hazard */
+	if (ltz__members_barrier(mem) < 0) { /* pairs with: shm/attachment.h:fence_hazard */
+		hazards->failed = true;
+		return;
+	}
 	rows = ltz__rows_high(mem);
 	for (unsigned r = 0; r < rows; r++)
 		read_row(&mem->rows[r], hazards);

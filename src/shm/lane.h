@@ -65,7 +65,7 @@ LTZ_INLINE uint64_t lane_version(struct ltz_mem *mem, struct ltz_lane *lane)
 struct ltz_hazards {
 	uint64_t *ref;
 	uint32_t count, room;
-	bool failed; /* no private memory for them: everything counts as in use */
+	bool failed; /* no barrier or no private memory for them: everything counts as in use */
 };
 
 /*

@@ -20,6 +20,7 @@
 #define OWNERS_OFFSET (ROWS_OFFSET + SHM_ROWS * sizeof(struct shm_row))
 #define MEMBERS_BYTES (OWNERS_OFFSET - SHM_MEMBERS_OFFSET)
 #define SIZE_MIN      (UINT64_C(2) << 20)
+#define SIZE_MAX_BYTES (UINT64_C(1) << 45)
 #define TABLE_LOG2    9u /* 512 buckets and their lines fill one granule */
 
 static_assert(SHM_DIRECTORY_OFFSET >= sizeof(struct shm_header), "the directory follows the header");
@@ -93,8 +94,11 @@ static int format(int fd, const struct shm_geometry *geometry)
 int ltz__mem_make(const struct ltz_mem_options *options)
 {
 	struct shm_geometry geometry = {0};
-	int result = describe(&geometry, options), fd;
+	int result, fd;
 
+	if (options->max_size_bytes > SIZE_MAX_BYTES)
+		return ltz__fail(-EINVAL, "max_size is more than %llu TiB", (unsigned long long)(SIZE_MAX_BYTES >> 40));
+	result = describe(&geometry, options);
 	if (result < 0)
 		return result;
 	fd = ltz__sys_memfd("latzero");
@@ -121,7 +125,7 @@ static int check_geometry(const struct shm_geometry *g, uint64_t size)
 		return ltz__fail(-EUCLEAN, "the pool has format %u, this library reads %u: use one version everywhere",
 		                 g->version, SHM_VERSION);
 	if (g->file_bytes != size || g->rows_offset != ROWS_OFFSET || g->owners_offset != OWNERS_OFFSET ||
-	    g->granules < SIZE_MIN >> SHM_GRANULE_LOG2 || g->granules > UINT64_C(1) << 30 ||
+	    g->granules < SIZE_MIN >> SHM_GRANULE_LOG2 || g->granules > SIZE_MAX_BYTES >> SHM_GRANULE_LOG2 ||
 	    g->space_offset != round_up(OWNERS_OFFSET + g->granules * 8, SHM_GRANULE) ||
 	    g->file_bytes != g->space_offset + granule_offset(g->granules) ||
 	    g->table_log2 < 1 || g->table_log2 > 20)

@@ -15,10 +15,22 @@ unsigned ltz__rows_high(const struct ltz_mem *mem)
 	return high < SHM_ROWS ? (unsigned)high : SHM_ROWS;
 }
 
-void ltz__members_barrier(const struct ltz_mem *mem)
+int ltz__members_barrier(const struct ltz_mem *mem)
 {
-	if (mem->fences || ltz__sys_barrier() < 0)
-		fence_full();
+	if (!mem->fences)
+		return ltz__sys_barrier();
+	fence_full(); /* each member fences its own hazards: shm/attachment.h:fence_hazard */
+	return 0;
+}
+
+bool ltz__label_lives(const struct ltz_mem *mem, uint64_t word)
+{
+	uint64_t row;
+
+	if (label_row(word) >= ltz__rows_high(mem))
+		return false;
+	row = load_acquire(&mem->rows[label_row(word)].word);
+	return row_up(row) && row_generation(row) == label_generation(word);
 }
 
 static void clear_row(struct shm_row *row)

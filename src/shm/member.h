@@ -17,8 +17,14 @@ int ltz__member_join(struct ltz_mem *mem);
 /* Rows below it may be up. */
 unsigned ltz__rows_high(const struct ltz_mem *mem);
 
-/* A full fence on every member's threads. */
-void ltz__members_barrier(const struct ltz_mem *mem);
+/*
+ * A full fence on every member's threads. Negative: it could not be had, so
+ * nothing may be concluded from hazards that are read next.
+ */
+int ltz__members_barrier(const struct ltz_mem *mem);
+
+/* Is the member that this label (of an owner word or claim) names still up? */
+bool ltz__label_lives(const struct ltz_mem *mem, uint64_t word);
 
 /*
  * Is the member in this row proven dead? Its row word is then in *word.

@@ -22,6 +22,11 @@ static int grow_extents(struct ltz_lane *lane)
 	return 0;
 }
 
+int ltz__extent_reserve(struct ltz_lane *lane)
+{
+	return lane->unused || lane->extents < lane->extents_room ? 0 : grow_extents(lane);
+}
+
 int ltz__extent_add(struct ltz_lane *lane, const struct ltz_extent *extent)
 {
 	uint32_t i;
@@ -30,7 +35,7 @@ int ltz__extent_add(struct ltz_lane *lane, const struct ltz_extent *extent)
 		i = lane->unused - 1;
 		lane->unused = lane->extent[i].next;
 	} else {
-		if (lane->extents == lane->extents_room && grow_extents(lane) < 0)
+		if (ltz__extent_reserve(lane) < 0)
 			return -ENOMEM;
 		i = lane->extents++;
 	}
@@ -61,6 +66,8 @@ void ltz__extent_list(struct ltz_lane *lane, uint32_t i)
 	struct ltz_extent *extent = &lane->extent[i];
 	struct ltz_cursor *cursor = cursor_of(lane, extent->cls);
 
+	if (cursor->extent == i + 1)
+		cursor->behind = 1; /* it is current: its earlier words are looked at once more before it is left */
 	if (extent->listed || cursor->extent == i + 1)
 		return;
 	extent->listed = 1;
@@ -85,6 +92,7 @@ static void set_cursor(struct ltz_mem *mem, struct ltz_lane *lane, struct ltz_cu
 
 	cursor->alloc = shm->bits;
 	cursor->word = 0;
+	cursor->behind = 0;
 	cursor->extent = i + 1;
 	cursor->base_ref = ((uint64_t)extent->granule << (SHM_GRANULE_LOG2 - SHM_UNIT_LOG2)) + cls->first_units;
 	cursor->free_mask = ~load_relaxed(&shm->bits[0]) & valid_bits(cls, 0);
@@ -208,6 +216,11 @@ static LTZ_NOINLINE bool refill_cursor(struct ltz_mem *mem, struct ltz_lane *lan
 
 	if (advance_word(cls, cursor))
 		return true;
+	if (cursor->behind) { /* blocks of words gone by came free meanwhile */
+		set_cursor(mem, lane, cursor, cursor->extent - 1);
+		if (cursor->free_mask || advance_word(cls, cursor))
+			return true;
+	}
 	cursor->alloc = NULL;
 	cursor->extent = 0; /* from here on it is an extent like others: reclaim lists it again */
 	if (next_listed(mem, lane, cls, cursor))
@@ -279,9 +292,12 @@ static int alloc_run(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t bytes,
 
 int ltz__block_alloc(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t bytes, bool expiring, struct ltz_block *block)
 {
-	unsigned cls = ltz__class_of(mem, (bytes + 31) >> SHM_UNIT_LOG2), id;
 	struct ltz_cursor *cursor;
+	unsigned cls, id;
 
+	if (unlikely(bytes > mem->space_bytes))
+		return -ENOSPC;
+	cls = ltz__class_of(mem, (bytes + 31) >> SHM_UNIT_LOG2);
 	if (unlikely(cls == mem->classes))
 		return alloc_run(mem, lane, bytes, block);
 	id = cls | (expiring ? CLS_EXPIRING : 0);
@@ -297,19 +313,19 @@ int ltz__block_alloc(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t bytes,
 
 void ltz__block_free(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t ref)
 {
+	struct ltz_cursor *cursor;
 	struct ltz_place place;
 
 	if (ltz__block_place(mem, ref, &place) < 0 || (place.owner & LABEL_MASK) != lane->label)
 		return; /* damaged owner word: the block stays allocated, check() tells */
 	store_release(place.alloc, load_relaxed(place.alloc) & ~place.bit);
-	for (uint32_t i = 0; i < 2 * CLASSES_MAX; i++) { /* the cursor may take it again at once */
-		struct ltz_cursor *cursor = &lane->cursor[i];
-
-		if (cursor->alloc && place.alloc == &cursor->alloc[cursor->word]) {
-			cursor->free_mask |= place.bit;
-			return;
-		}
-	}
+	if (owner_kind(place.owner) != OWNER_SLAB)
+		return;
+	cursor = cursor_of(lane, owner_low(place.owner));
+	if (cursor->alloc && place.alloc == &cursor->alloc[cursor->word])
+		cursor->free_mask |= place.bit; /* may be taken again at once */
+	else if (cursor->extent && lane->extent[cursor->extent - 1].granule == place.head)
+		cursor->behind = 1;
 }
 
 /* The usual case: a slab of one granule. NULL: another kind of extent, or nonsense. */

@@ -61,6 +61,8 @@ int ltz__extent_shape(const struct ltz_mem *mem, uint64_t head, uint64_t owner, 
 
 /* Remembers an extent as this lane's (made by it, or adopted). Returns its index, or -ENOMEM. */
 int ltz__extent_add(struct ltz_lane *lane, const struct ltz_extent *extent);
+/* Makes room for one more, so that the next add cannot fail. -ENOMEM. */
+int ltz__extent_reserve(struct ltz_lane *lane);
 void ltz__extent_forget(struct ltz_lane *lane, uint32_t index);
 /* Puts a SLAB that has free blocks into its class' list of slabs with room. */
 void ltz__extent_list(struct ltz_lane *lane, uint32_t index);

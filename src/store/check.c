@@ -65,13 +65,6 @@ static const char *ask(struct check *check, const char *(*question)(struct check
 
 /* ---- granules ------------------------------------------------------------------------ */
 
-static bool label_lives(const struct ltz_mem *mem, uint64_t word)
-{
-	uint64_t row = load_acquire(&mem->rows[label_row(word)].word);
-
-	return label_row(word) < ltz__rows_high(mem) && row_up(row) && row_generation(row) == label_generation(word);
-}
-
 static uint64_t extent_granules(const struct ltz_mem *mem, uint64_t word)
 {
 	if (owner_kind(word) != OWNER_SLAB)
@@ -105,7 +98,7 @@ static const char *granule_question(struct check *check, uint64_t g, uint64_t un
 		n = extent_granules(mem, word);
 		if (!n || g + n > mem->granules)
 			return "extent of impossible size";
-		if (!label_lives(mem, word))
+		if (!ltz__label_lives(mem, word))
 			return "extent of nobody";
 		for (uint64_t i = 1; i < n && owner_kind(word) != OWNER_CLAIM; i++)
 			if (owner_load(mem, g + i) != owner_part(g))
@@ -227,13 +220,16 @@ static const char *bucket_question(struct check *check, uint64_t t, uint64_t roo
 	if (ltz__table_enter(mem, check->lane, &root) < 0)
 		return ltz__mem_destroyed(mem) ? NULL : "the root names no table";
 	if (root.word != root_word)
-		return NULL;
+		return NULL; /* the caller starts over */
 	bucket = &root.cur.shm->bucket[t];
 	a = load_acquire(&bucket->ctrl.a);
 	if (ctrl_state(a) == CTRL_UNBORN)
 		return has_prev(&root) ? NULL : "an unborn bucket without a previous table";
-	if (ctrl_state(a) == CTRL_PENDING)
-		return "an insert that nobody finished"; /* allowed after a death: the next writer finishes it */
+	if (ctrl_state(a) == CTRL_PENDING) { /* of a writer who stopped or died: whoever writes next finishes it */
+		if (!mem->readonly)
+			ltz__help(&root.cur, bucket, a, load_acquire(&bucket->ctrl.b));
+		return mem->readonly ? NULL : "an insert that cannot be finished";
+	}
 	walk_begin(&walk, &root.cur, bucket);
 	do {
 		for (unsigned i = 0; i < walk.count && !bad; i++) {
@@ -250,29 +246,37 @@ static const char *bucket_question(struct check *check, uint64_t t, uint64_t roo
 	return bad;
 }
 
-static void check_index(struct check *check)
+/* All buckets under one root. false: it changed meanwhile. */
+static bool check_buckets(struct check *check)
 {
 	struct ltz_mem *mem = check->mem;
-	struct ltz_root root;
+	struct ltz_root root, now;
 
 	if (ltz__table_enter(mem, check->lane, &root) < 0) {
 		if (!ltz__mem_destroyed(mem))
 			report(check, "root: names no table");
-		return;
+		return true;
 	}
-	if (owner_kind(owner_load(mem, load_acquire(&mem->directory[root.cur.id].place) - 1)) != OWNER_TABLE)
+	if (owner_kind(owner_load(mem, (uint64_t)((uint8_t *)root.cur.shm - mem->space) >> SHM_GRANULE_LOG2)) != OWNER_TABLE)
 		report(check, "root: its table's granule is no table");
 	for (uint64_t t = 0; t < root.cur.buckets; t++) {
-		struct shm_bucket *bucket = &root.cur.shm->bucket[t];
-		uint64_t a = load_acquire(&bucket->ctrl.a);
-		const char *bad;
+		/* each question enters the root anew, so the hazard names what it looks at */
+		const char *bad = ask(check, bucket_question, t, root.word);
 
-		if (ctrl_state(a) == CTRL_PENDING)
-			ltz__help(&root.cur, bucket, a, load_acquire(&bucket->ctrl.b));
-		bad = ask(check, bucket_question, t, root.word);
 		if (bad)
 			report(check, "bucket %llu: %s", (unsigned long long)t, bad);
+		if (load_acquire(&mem->header->root) != root.word)
+			return false;
 	}
+	return ltz__table_enter(mem, check->lane, &now) < 0 || now.word == root.word;
+}
+
+#define ROOTS_MAX 20u /* resizes that a check follows */
+
+static void check_index(struct check *check)
+{
+	for (unsigned i = 0; i < ROOTS_MAX && !check_buckets(check); i++)
+		;
 }
 
 static void check_directory(struct check *check)
@@ -282,7 +286,7 @@ static void check_directory(struct check *check)
 	for (unsigned id = 1; id < SHM_TABLES; id++) {
 		uint64_t claim = load_acquire(&mem->directory[id].claim);
 
-		if (claim && !label_lives(mem, claim) && !load_acquire(&mem->directory[id].place))
+		if (claim && !ltz__label_lives(mem, claim) && !load_acquire(&mem->directory[id].place))
 			report(check, "table %u: claimed by nobody", id);
 	}
 }
@@ -310,6 +314,8 @@ int ltz__check(struct ltz_mem *mem, void (*report_line)(void *context, const cha
 		check.reported = 0;
 		report(&check, "and %u more", more);
 	}
+	store_release(&check.lane->shm->th, 0); /* a read-only member has no tick that would clear it */
+	check.lane->th = 0;
 	lane_give(check.lane);
 	return 0;
 }

@@ -5,6 +5,7 @@
  */
 #include "store/edit.h"
 
+#include "base/canary.h"
 #include "store/resize.h"
 
 #include <errno.h>
@@ -96,7 +97,8 @@ LTZ_INLINE int examine(struct ltz_edit *edit, struct find *f, uint64_t *slot, ui
 
 	if (unlikely(room < sizeof(struct shm_record)))
 		return -EUCLEAN;
-	store_relaxed(&edit->lane->shm->hw, ref); /* W6. pairs with: shm/lane.c:read_row */
+	if (!canary(CANARY_NO_HAZARD))
+		store_relaxed(&edit->lane->shm->hw, ref); /* W6. pairs with: shm/lane.c:read_row */
 	fence_hazard(mem);
 	if (unlikely(load_acquire(slot) != word)) /* W7 */
 		return RESTART;
@@ -126,12 +128,14 @@ static LTZ_NOINLINE int settle_bucket(struct ltz_edit *edit, struct find *f, uin
 		case CTRL_UNBORN:
 			if (!has_prev(&f->root))
 				return RESTART;
+			if (a)
+				return -EUCLEAN; /* unborn is all zeros, or M5 could never succeed */
 			result = ltz__migrate(edit->mem, edit->lane, &f->root, t);
 			if (result < 0)
 				return result;
 			break;
 		case CTRL_PENDING:
-			result = ltz__help(&f->root.cur, f->bucket, a, load_acquire(&f->bucket->ctrl.b));
+			result = canary(CANARY_NO_HELP) ? 0 : ltz__help(&f->root.cur, f->bucket, a, load_acquire(&f->bucket->ctrl.b));
 			if (result < 0)
 				return result;
 			break;
@@ -203,9 +207,12 @@ LTZ_INLINE int replace(struct ltz_edit *edit, struct find *f, uint64_t to)
 	struct shm_lane *shm = edit->lane->shm;
 
 	/* W10a, the intent: what the adopter of a dead writer retires. pairs with: shm/adopt.c:adopt_intent */
-	store_release(&shm->vw, f->old.version);
+	if (!canary(CANARY_NO_INTENT))
+		store_release(&shm->vw, f->old.version);
 	if (unlikely(!cas_seq_cst(f->slot, f->word, to))) /* W11: linearisation; publishes block and version */
 		return RESTART;
+	if (canary(CANARY_HAZARD_SHORT))
+		store_release(&shm->hw, 0);
 	ltz__block_retire(edit->mem, f->old.ref); /* W12, before HW := 0 */
 	return 0;
 }
@@ -228,17 +235,25 @@ static LTZ_NOINLINE int make_room(struct ltz_edit *edit, struct find *f)
 	struct ltz_mem *mem = edit->mem;
 	int result;
 
-	if (f->slots + LINE_SLOTS <= BUCKET_SLOTS_MAX) {
-		result = ltz__line_append(mem, edit->lane, &f->root.cur, f->last_link);
+	if (f->slots + LINE_SLOTS <= BUCKET_SLOTS_WRITERS) {
+		uint64_t keep = has_prev(&f->root) ? ltz__lines_for_migration(mem, &f->root.prev, f->root.cur.log2) : 0;
+
+		result = ltz__line_append(mem, edit->lane, &f->root.cur, f->last_link, keep);
 		if (result == 0) {
-			if (ltz__resize_wanted(mem, &f->root) && mem->ring)
+			if (mem->ring && (has_prev(&f->root) || ltz__resize_wanted(&f->root)))
 				mem->ring(mem->ring_context);
 			return RESTART;
 		}
 		if (result != -ENOSPC)
 			return result;
 	}
-	result = ltz__resize(mem, edit->lane, &f->root); /* no line is to be had: do it ourselves */
+	/* No line is to be had. If that is news of an old root, look again; else do ourselves what is due. */
+	if (load_acquire(&mem->header->root) != f->root.word)
+		return RESTART;
+	if (has_prev(&f->root))
+		result = ltz__resize_help(mem, edit->lane, &f->root);
+	else
+		result = ltz__resize(mem, edit->lane, &f->root);
 	return result < 0 ? result : RESTART;
 }
 
@@ -258,6 +273,8 @@ LTZ_INLINE int decide_and_publish(struct ltz_edit *edit, struct find *f, int fou
 			return RESTART;
 		/* W10: only now is the hazard known to be valid */
 		f->old.version = load_acquire(&f->old.record->version);
+		if (unlikely(!f->old.version))
+			return RESTART; /* unlinked meanwhile, and its owner is reclaiming it */
 		alive = !expired(edit->mem, &f->old.look);
 	}
 	if (edit->decide) {
@@ -297,5 +314,5 @@ int ltz__edit(struct ltz_edit *edit)
 		ltz__block_free(edit->mem, edit->lane, edit->block.ref);
 		edit->block.ref = 0;
 	}
-	return result == RESTART ? -EUCLEAN : result;
+	return damage_or_end(edit->mem, result == RESTART ? -EUCLEAN : result);
 }

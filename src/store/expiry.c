@@ -9,11 +9,15 @@
 #include <stdlib.h>
 
 /*
- * While an extent is swept its due word is SWEEPING | when the sweep began:
- * higher than any time, so that a writer's lowering replaces it. A sweep that
- * died leaves it, and counts as over after a second.
+ * While an extent is swept its due word is SWEEPING | whose row | when the
+ * sweep began: higher than any time, so that a writer's lowering replaces it,
+ * and nobody else's. A sweep that died leaves it, and counts as over after a
+ * second.
  */
 #define SWEEPING   (UINT64_C(1) << 63)
+#define SWEEP_ROW_SHIFT 50u
+#define SWEEP_TIME ((UINT64_C(1) << SWEEP_ROW_SHIFT) - 1)
+static_assert(SHM_ROWS <= 1u << (63 - SWEEP_ROW_SHIFT), "a row fits between flag and time");
 #define SWEEP_LATE 1000u /* ms */
 
 static bool is_due(uint64_t due, uint64_t now)
@@ -21,7 +25,7 @@ static bool is_due(uint64_t due, uint64_t now)
 	if (due == SHM_NEVER)
 		return false;
 	if (due & SWEEPING)
-		return (due & ~SWEEPING) + SWEEP_LATE <= now;
+		return (due & SWEEP_TIME) + SWEEP_LATE <= now;
 	return due <= now;
 }
 
@@ -53,7 +57,7 @@ static uint64_t sweep_block(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t
 static uint64_t sweep_extent(struct ltz_mem *mem, struct ltz_lane *lane, struct shm_extent *extent,
                              const struct ltz_shape *shape, uint64_t now, uint8_t *key_copy, uint64_t *deleted)
 {
-	uint64_t marker = SWEEPING | now, next = SHM_NEVER;
+	uint64_t marker = SWEEPING | (uint64_t)mem->row_index << SWEEP_ROW_SHIFT | (now & SWEEP_TIME), next = SHM_NEVER;
 
 	exchange_seq_cst(&extent->due, marker); /* before versions are read. pairs with: store/edit.c:announce_expiry */
 	for (uint32_t w = 0; w < shape->words; w++) {

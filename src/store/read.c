@@ -173,7 +173,7 @@ int ltz__map_get(struct ltz_mem *mem, const struct ltz_hkey *key, void *buf, siz
 	for (unsigned i = 0; result == RESTART && i < RESTARTS_MAX; i++)
 		result = try_get(mem, key, &out);
 	if (unlikely(result < 0 || result == RESTART))
-		return result < 0 ? result : -EUCLEAN;
+		return damage_or_end(mem, result < 0 ? result : -EUCLEAN);
 	if (unlikely(result == HIT && out.look.expires_ms != SHM_NEVER)) {
 		uint64_t now = ltz__mem_now_ns(mem); /* judged now, on the copy */
 

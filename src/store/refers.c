@@ -44,7 +44,7 @@ static int ask(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t hash, uint64
 	int answer;
 
 	if (ltz__table_enter(mem, lane, &root) < 0)
-		return RESTART;
+		return YES; /* validated by W3: destroyed or damaged, so it cannot be told */
 	table = &root.cur;
 	target = bucket = &table->shm->bucket[bucket_of_hash(hash, table->log2)];
 	a = load_acquire(&bucket->ctrl.a);

@@ -9,33 +9,47 @@
 #include <errno.h>
 
 /*
- * Lines a table gets beyond what migration into it may need: about 0.2 lines
- * a bucket are in use when it is full (4 records a bucket), and writers go on
- * while the next one is made.
+ * Lines a settled table keeps: about 0.2 lines a bucket are in use when it is
+ * full (4 records a bucket), and writers go on while the next one is made.
  */
 static uint64_t usual_lines(uint64_t buckets) { return buckets * 3 / 8; }
 
-bool ltz__resize_wanted(const struct ltz_mem *mem, const struct ltz_root *root)
+bool ltz__resize_wanted(const struct ltz_root *root)
 {
-	(void)mem;
-	return !has_prev(root) && lines_used(load_relaxed(&root->cur.shm->lines)) * 5 > root->cur.buckets;
+	uint64_t used = lines_used(load_relaxed(&root->cur.shm->lines)), settled = load_relaxed(&root->cur.shm->settled);
+
+	/* and more than the keys needed when the table was new: else a resize would not help */
+	return !has_prev(root) && used * 5 > root->cur.buckets && (used - settled) * 16 > root->cur.buckets;
 }
 
 /* ---- the memory of a table ---------------------------------------------------------- */
 
-/* How many lines migrating `from` into 2^log2 buckets can take at most, losers' spare lines included. */
-static uint64_t lines_needed(struct ltz_mem *mem, const struct ltz_table *from, unsigned log2)
-{
-	uint64_t room = lines_room(load_acquire(&from->shm->lines));
-	uint64_t lanes = (uint64_t)ltz__rows_high(mem) * SHM_LANES;
+/* Lanes that come while a migration goes on, and lines lost by members killed in it. */
+#define LATE_LANES 256u
 
-	if (room > from->lines)
-		room = from->lines;
+uint64_t ltz__lines_for_migration(struct ltz_mem *mem, const struct ltz_table *from, unsigned log2)
+{
+	uint64_t used = lines_used(load_acquire(&from->shm->lines));
+	uint64_t lanes = (uint64_t)ltz__rows_high(mem) * SHM_LANES + LATE_LANES;
+
+	if (used > from->lines)
+		used = from->lines;
 	if (log2 > from->log2)
-		return 2 * room + lanes; /* a source's records fall into two targets */
+		return 2 * used + lanes; /* a source's records fall into two targets */
 	if (log2 == from->log2)
-		return room + lanes;
-	return room + from->buckets / 2 + lanes; /* a target takes two sources */
+		return used + lanes;
+	return used + from->buckets / 2 + lanes; /* a target takes two sources */
+}
+
+/* No line of the table is given out any more: what migration needs is then known for certain. */
+static void close_lines(const struct ltz_table *table)
+{
+	uint64_t word;
+
+	do {
+		word = load_acquire(&table->shm->lines);
+	} while (lines_room(word) != lines_used(word) &&
+	         !cas_acq_rel(&table->shm->lines, word, lines_used(word) << 32 | lines_used(word)));
 }
 
 static int claim_entry(struct ltz_mem *mem, const struct ltz_lane *lane)
@@ -43,7 +57,12 @@ static int claim_entry(struct ltz_mem *mem, const struct ltz_lane *lane)
 	for (unsigned id = 1; id < SHM_TABLES; id++) {
 		struct shm_table_entry *entry = &mem->directory[id];
 
-		if (load_acquire(&entry->claim) || !cas_acq_rel(&entry->claim, 0, lane->label | 1))
+		uint64_t claim = load_acquire(&entry->claim);
+
+		/* free, or left by an adopter who died while it gave the entry back */
+		if (claim && (load_acquire(&entry->place) || ltz__label_lives(mem, claim)))
+			continue;
+		if (!cas_acq_rel(&entry->claim, claim, lane->label | 1))
 			continue;
 		store_release(&entry->place, 0);
 		store_release(&entry->born, 0);
@@ -66,7 +85,7 @@ static void free_entry(struct ltz_mem *mem, unsigned id, uint64_t head)
 /* R4 to R6: a zeroed table in no root, owned by the lane. Returns its index in lane->extent. */
 static int64_t make_table(struct ltz_mem *mem, struct ltz_lane *lane, unsigned log2, uint64_t lines, uint64_t born)
 {
-	uint64_t bytes = sizeof(struct shm_table) + (64 << (uint64_t)log2) + lines * 64;
+	uint64_t bytes = sizeof(struct shm_table) + (UINT64_C(64) << log2) + lines * 64;
 	uint64_t n = (bytes + SHM_GRANULE - 1) >> SHM_GRANULE_LOG2;
 	struct ltz_extent extent;
 	struct shm_table *shm;
@@ -90,7 +109,7 @@ static int64_t make_table(struct ltz_mem *mem, struct ltz_lane *lane, unsigned l
 	}
 	shm = at_granule(mem, (uint64_t)head);
 	zero_in_pool(shm, n << SHM_GRANULE_LOG2);
-	lines = (granule_offset(n) - sizeof(struct shm_table) - (64 << (uint64_t)log2)) / 64;
+	lines = (granule_offset(n) - sizeof(struct shm_table) - (UINT64_C(64) << log2)) / 64;
 	store_relaxed(&shm->id, (uint64_t)id);
 	store_relaxed(&shm->log2, log2);
 	store_relaxed(&shm->lines, lines << 32);
@@ -115,11 +134,12 @@ static void leave_table(struct ltz_mem *mem, struct ltz_lane *lane, struct ltz_e
 
 /* ---- RESIZE ---------------------------------------------------------------------------- */
 
-#define SLICE 4096u /* buckets: about a millisecond */
+#define SLICE       4096u /* buckets: about a millisecond */
+#define SLICE_SMALL 256u
 
-int ltz__resize_slice(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_root *root, uint64_t *at)
+static int migrate_slice(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_root *root, uint64_t *at, uint64_t slice)
 {
-	uint64_t settled, end = *at + SLICE < root->cur.buckets ? *at + SLICE : root->cur.buckets;
+	uint64_t settled, end = *at + slice < root->cur.buckets ? *at + slice : root->cur.buckets;
 
 	for (; *at < end; ++*at) { /* R9 */
 		int result;
@@ -132,6 +152,7 @@ int ltz__resize_slice(struct ltz_mem *mem, struct ltz_lane *lane, const struct l
 	}
 	if (*at < root->cur.buckets)
 		return 1;
+	store_relaxed(&root->cur.shm->settled, lines_used(load_relaxed(&root->cur.shm->lines)));
 	settled = root_make(root->cur.id, root->cur.log2, 0, 0, root_gen(root->word) + 1);
 	if (cas_seq_cst(&mem->header->root, root->word, settled)) /* R11 */
 		fetch_add_relaxed(&mem->header->resizes, 1);
@@ -139,19 +160,38 @@ int ltz__resize_slice(struct ltz_mem *mem, struct ltz_lane *lane, const struct l
 	return 0;
 }
 
+#define GEN_LAST 0xfffffff0u /* hazards compare gens: they must not wrap. 136 years at one resize a second */
+
+int ltz__resize_slice(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_root *root, uint64_t *at)
+{
+	return migrate_slice(mem, lane, root, at, SLICE);
+}
+
+int ltz__resize_help(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_root *root)
+{
+	if (lane->resizing != root->word) {
+		lane->resizing = root->word;
+		lane->resized = 0;
+	}
+	return migrate_slice(mem, lane, root, &lane->resized, SLICE_SMALL);
+}
+
 int ltz__resize_begin(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_root *root, unsigned log2)
 {
-	uint64_t lines, usual, gen = root_gen(root->word) + 1;
+	uint64_t gen = root_gen(root->word) + UINT64_C(1), buckets = UINT64_C(1) << log2, lines;
 	int64_t made;
 
-	if (log2 > hash_bits(mem) || log2 > 31 || log2 < 1)
+	if (log2 > hash_bits(mem) || log2 > 31 || log2 < 1 || gen >= GEN_LAST)
 		return -ENOSPC;
-	lines = lines_needed(mem, &root->cur, log2);
-	usual = usual_lines(UINT64_C(1) << log2);
-	made = make_table(mem, lane, log2, lines > usual ? lines : usual, gen);
+	/* what migration needs, as far as is known; a quarter line a bucket for those who write meanwhile */
+	lines = ltz__lines_for_migration(mem, &root->cur, log2) + lines_used(load_acquire(&root->cur.shm->lines)) / 8;
+	made = make_table(mem, lane, log2, lines + buckets / 4 + 64, gen);
 	if (made < 0)
 		return (int)made;
-	if (!cas_seq_cst(&mem->header->root, root->word, /* R8 */
+	close_lines(&root->cur);
+	if (lines_room(load_acquire(&((struct shm_table *)at_granule(mem, lane->extent[made].granule))->lines)) <
+	            ltz__lines_for_migration(mem, &root->cur, log2) || /* grew beyond what was foreseen: once more */
+	    !cas_seq_cst(&mem->header->root, root->word,              /* R8 */
 	                 root_make(lane->extent[made].table_id, log2, root->cur.id, root->cur.log2, (uint32_t)gen)))
 		leave_table(mem, lane, &lane->extent[made]);
 	return 0;
@@ -215,7 +255,8 @@ static void cut_lines(struct ltz_mem *mem, struct ltz_lane *lane, struct ltz_ext
 	if (n >= extent->granules)
 		return;
 	keep = (granule_offset(n) - sizeof(*shm) - buckets * 64) / 64;
-	if (lines_room(word) <= keep || !cas_acq_rel(&shm->lines, word, keep << 32 | lines_used(word)))
+	/* less room already: somebody died between the two steps below */
+	if (lines_room(word) > keep && !cas_acq_rel(&shm->lines, word, keep << 32 | lines_used(word)))
 		return; /* the next time */
 	ltz__granules_cut(mem, lane, extent->granule, extent->granules, (unsigned)n, OWNER_TABLE);
 	extent->granules = (uint32_t)n;
@@ -245,10 +286,9 @@ void ltz__tables_tend(struct ltz_mem *mem, struct ltz_lane *lane)
 				cut_lines(mem, lane, extent, root_cur_log2(root));
 			continue;
 		}
-		if (!fenced) {
-			ltz__members_barrier(mem); /* pairs with: store/table.c:ltz__table_enter */
-			fenced = true;
-		}
+		if (!fenced && ltz__members_barrier(mem) < 0) /* pairs with: store/table.c:ltz__table_enter */
+			return;
+		fenced = true;
 		if (extent->table_id && extent->table_id < SHM_TABLES &&
 		    load_acquire(&mem->directory[extent->table_id].place) == (uint64_t)extent->granule + 1)
 			born = load_acquire(&mem->directory[extent->table_id].born);

@@ -178,7 +178,7 @@ static int take_validated(struct ltz_mem *mem, struct out *out, struct range *ra
 		}
 		return result;
 	}
-	return -EUCLEAN;
+	return damage_or_end(mem, -EUCLEAN);
 }
 
 int ltz__map_scan(struct ltz_mem *mem, uint64_t *cursor, size_t count, const ltz_key *prefix,

@@ -82,11 +82,10 @@ int ltz__help(const struct ltz_table *table, struct shm_bucket *bucket, uint64_t
 /* ---- lines ------------------------------------------------------------------------- */
 
 /* A zeroed line that is nobody else's: the lane's spare one, or the table's next. Returns number + 1, or 0. */
-static uint64_t take_line(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_table *table, uint64_t born)
+static uint64_t take_line(struct ltz_lane *lane, const struct ltz_table *table, uint64_t born, uint64_t keep)
 {
 	uint64_t word;
 
-	(void)mem;
 	if (lane->spare_line && lane->spare_table == born) {
 		uint64_t line = lane->spare_line;
 
@@ -95,16 +94,16 @@ static uint64_t take_line(struct ltz_mem *mem, struct ltz_lane *lane, const stru
 	}
 	do {
 		word = load_acquire(&table->shm->lines);
-		if (lines_used(word) >= lines_room(word) || lines_used(word) >= table->lines)
+		if (lines_used(word) + keep >= lines_room(word) || lines_used(word) >= table->lines)
 			return 0;
 	} while (!cas_acq_rel(&table->shm->lines, word, word + 1));
 	return lines_used(word) + 1;
 }
 
-int ltz__line_append(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_table *table, uint64_t *link)
+int ltz__line_append(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_table *table, uint64_t *link, uint64_t keep)
 {
 	uint64_t born = load_acquire(&mem->directory[table->id].born);
-	uint64_t line = take_line(mem, lane, table, born);
+	uint64_t line = take_line(lane, table, born, keep);
 
 	if (!line)
 		return load_acquire(link) ? 0 : -ENOSPC;
@@ -134,7 +133,7 @@ static int put_next(struct ltz_mem *mem, struct ltz_lane *lane, struct target *t
 		if (result < 0)
 			return result;
 		if (result == 0) {
-			result = ltz__line_append(mem, lane, to->table, to->walk.link);
+			result = ltz__line_append(mem, lane, to->table, to->walk.link, 0);
 			if (result < 0)
 				return result;
 		}

@@ -126,10 +126,10 @@ int ltz__help(const struct ltz_table *table, struct shm_bucket *bucket, uint64_t
 int ltz__migrate(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_root *root, uint64_t t);
 
 /*
- * Appends a line behind *link, which was read as 0 (W22). 0 also when somebody
- * else did. -ENOSPC: the table has no line left.
+ * Appends a line behind *link, which was read as 0 (W22). keep: lines that
+ * must stay for others. 0 also when somebody else did. -ENOSPC: none is left.
  */
-int ltz__line_append(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_table *table, uint64_t *link);
+int ltz__line_append(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_table *table, uint64_t *link, uint64_t keep);
 
 LTZ_INLINE uint64_t lines_room(uint64_t word) { return word >> 32; }
 LTZ_INLINE uint64_t lines_used(uint64_t word) { return word & 0xffffffff; }
@@ -140,6 +140,12 @@ LTZ_INLINE uint64_t lines_used(uint64_t word) { return word & 0xffffffff; }
  * A restart means that somebody else made progress; so many in a row mean
  * that the pool's words contradict each other.
  */
-#define RESTARTS_MAX 50000000u
+#define RESTARTS_MAX 4000000u
+
+/* What a call that ends with -EUCLEAN says if the pool was destroyed under it. */
+LTZ_INLINE int damage_or_end(const struct ltz_mem *mem, int result)
+{
+	return result == -EUCLEAN && ltz__mem_destroyed(mem) ? -ESHUTDOWN : result;
+}
 
 #endif

@@ -36,6 +36,7 @@ struct tick {
 	bool sweep_all;
 	bool punched_all;          /* a destroyed pool's memory was given back */
 	uint64_t destroyed_at;
+	uint64_t resize_again_at;
 	uint64_t resizing, resized; /* under that root: buckets below it are done */
 };
 
@@ -68,13 +69,29 @@ static void settle_tables(struct ltz_mem *mem, struct ltz_lane *lane)
 	ltz__lane_reclaim(mem, lane, RECLAIM_MOST, RECLAIM_IDLE);
 }
 
+/* Do no two buckets overflow the one that they become? Writers keep to that bound; an earlier shrink may exceed it. */
+static bool fits_smaller(const struct ltz_root *root)
+{
+	for (uint64_t t = 0; t < root->cur.buckets; t++) {
+		struct ltz_walk walk;
+		int more;
+
+		walk_begin(&walk, &root->cur, &root->cur.shm->bucket[t]);
+		while ((more = ltz__walk_next(&walk)) > 0)
+			;
+		if (more < 0 || walk.first + walk.count > BUCKET_SLOTS_WRITERS)
+			return false;
+	}
+	return true;
+}
+
 static void shrink_index(struct ltz_mem *mem, struct ltz_lane *lane)
 {
 	struct ltz_root root;
 
 	if (ltz__table_enter(mem, lane, &root) < 0 || has_prev(&root) || root.cur.log2 <= mem->geometry.table_log2)
 		return;
-	if (ltz__map_count(mem) * 4 < root.cur.buckets * 3)
+	if (ltz__map_count(mem) * 4 < root.cur.buckets * 3 && fits_smaller(&root))
 		ltz__resize_begin(mem, lane, &root, root.cur.log2 - 1); /* the next ticks go on */
 }
 
@@ -105,11 +122,14 @@ static int tend_index(struct ltz_mem *mem, struct tick *tick, struct ltz_lane *l
 		return 0;
 	if (has_prev(&root))
 		return go_on_resizing(mem, tick, lane, &root);
-	if (!ltz__resize_wanted(mem, &root))
+	if (!ltz__resize_wanted(&root) || ltz__mem_now_ns(mem) < tick->resize_again_at)
 		return 0;
 	/* many lines but few records: lines left behind by records that are gone; the same size anew is enough */
 	log2 = ltz__map_count(mem) * 2 > root.cur.buckets * 5 ? root.cur.log2 + 1 : root.cur.log2;
-	return ltz__resize_begin(mem, lane, &root, log2) == 0;
+	if (ltz__resize_begin(mem, lane, &root, log2) == 0)
+		return 1;
+	tick->resize_again_at = ltz__mem_now_ns(mem) + TIDY_NS; /* no memory for it: not at every ring */
+	return 0;
 }
 
 /* ---- memory ------------------------------------------------------------------------- */

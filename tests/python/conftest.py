@@ -10,6 +10,11 @@ from collections.abc import Iterator
 import latzero
 import pytest
 from helpers import Peer
+from hypothesis import settings
+
+# A failure prints what reproduces it; nothing is remembered between runs.
+settings.register_profile("latzero", database=None, print_blob=True)
+settings.load_profile("latzero")
 
 
 @pytest.fixture(autouse=True)

@@ -319,4 +319,99 @@ static inline uint64_t *pool_slot(struct ltz_mem *mem, const struct ltz_hkey *ke
 	return NULL;
 }
 
+/* ---- dying -------------------------------------------------------------------------------------- */
+
+/* Set by survivor_of: what the members that die join. */
+static int pool_fd = -1;
+static struct test_gate pool_ready, pool_never;
+
+static inline struct ltz_mem *survivor_of(uint64_t max_size_bytes, unsigned log2)
+{
+	pool_fd = pool_make(max_size_bytes, log2);
+	return pool_join(pool_fd);
+}
+
+static inline void pool_be_killed(void *scene)
+{
+	struct ltz_mem *me = pool_join(pool_fd);
+	void (*play)(struct ltz_mem *me) = *(void (**)(struct ltz_mem *))scene;
+
+	play(me);
+	test_gate_open(&pool_ready);
+	test_gate_wait(&pool_never);
+}
+
+/* A member of its own process plays the scene, and is then killed. */
+static inline void die_in(void (*scene)(struct ltz_mem *me))
+{
+	pid_t child;
+
+	test_gate_init(&pool_ready);
+	test_gate_init(&pool_never);
+	child = test_fork(pool_be_killed, &scene);
+	close(pool_ready.ends[1]); /* so that its end is seen here if it fails */
+	test_gate_wait(&pool_ready);
+	test_kill(child);
+}
+
+static inline struct ltz_lane *my_lane(struct ltz_mem *me)
+{
+	ASSERT_EQ_INT(ltz__lane_open(me, &me->lane[LANE_FIRST]), 0);
+	return &me->lane[LANE_FIRST];
+}
+
+static inline unsigned extents_of_kind(const struct ltz_mem *mem, enum owner_kind kind)
+{
+	unsigned n = 0;
+
+	for (uint64_t g = 0; g < ltz__granules_high(mem); g++)
+		n += owner_kind(owner_load(mem, g)) == kind;
+	return n;
+}
+
+static inline unsigned claimed_entries(const struct ltz_mem *mem)
+{
+	unsigned n = 0;
+
+	for (unsigned id = 1; id < SHM_TABLES; id++)
+		n += load_acquire(&mem->directory[id].claim) != 0;
+	return n;
+}
+
+/* The one dead member is adopted; then nothing may be broken, lost or left over. */
+static inline void pool_expect_settled(struct test_place at, struct ltz_mem *mem, uint64_t records)
+{
+	struct ltz_granule_counts counts;
+
+	test_check_u64(at, ltz__adopt_dead(mem), 1, "adopted", "dead members");
+	pool_expect_clean(at, mem);
+	test_check_u64(at, ltz__map_count(mem), records, "count", "records");
+	pool_tick(mem, 4);
+	pool_expect_clean(at, mem);
+	test_check_u64(at, ltz__map_count(mem), records, "count after ticks", "records");
+	counts = pool_counts(mem);
+	test_check_u64(at, counts.claimed, 0, "claimed granules", "0");
+	test_check_u64(at, counts.run, 0, "granules of runs", "0");
+	test_check_u64(at, extents_of_kind(mem, OWNER_TABLE), 1, "tables", "1");
+	test_check_u64(at, claimed_entries(mem), 1, "directory entries", "1");
+	test_check_u64(at, ltz__adopt_dead(mem), 0, "adopted again", "0");
+	test_check_u64(at, load_relaxed(&mem->header->recovered), 1, "recovered", "1");
+}
+#define EXPECT_SETTLED(mem, records) pool_expect_settled(TEST_AT(TEST_EXPECT), (mem), (records))
+
+/* Numbers 0 to count - 1 are there, each with itself as its value. */
+static inline void pool_expect_numbers(struct test_place at, struct ltz_mem *mem, uint64_t count)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		uint64_t value = 0;
+		int result = get_number(mem, i, &value, 8, NULL);
+
+		if (result || value != i) {
+			test_fail(at, "number %llu: result %d, value %llu", (unsigned long long)i, result, (unsigned long long)value);
+			return;
+		}
+	}
+}
+#define EXPECT_NUMBERS(mem, count) pool_expect_numbers(TEST_AT(TEST_EXPECT), (mem), (count))
+
 #endif

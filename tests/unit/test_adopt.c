@@ -15,83 +15,7 @@
 #include "store/resize.h"
 #include "sys/sys.h"
 
-static int pool_fd;
-static struct test_gate ready, never;
-
-static void be_killed(void *scene)
-{
-	struct ltz_mem *me = pool_join(pool_fd);
-	void (*play)(struct ltz_mem *me) = *(void (**)(struct ltz_mem *))scene;
-
-	play(me);
-	test_gate_open(&ready);
-	test_gate_wait(&never);
-}
-
-/* Plays the scene in a child that then dies. */
-static void die_in(void (*scene)(struct ltz_mem *me))
-{
-	pid_t child;
-
-	test_gate_init(&ready);
-	test_gate_init(&never);
-	child = test_fork(be_killed, &scene);
-	test_gate_wait(&ready);
-	test_kill(child);
-}
-
-static struct ltz_mem *survivor_of(uint64_t max_size_bytes, unsigned log2)
-{
-	pool_fd = pool_make(max_size_bytes, log2);
-	return pool_join(pool_fd);
-}
-
-static unsigned extents_of_kind(const struct ltz_mem *mem, enum owner_kind kind)
-{
-	unsigned n = 0;
-
-	for (uint64_t g = 0; g < ltz__granules_high(mem); g++)
-		n += owner_kind(owner_load(mem, g)) == kind;
-	return n;
-}
-
-static unsigned claimed_entries(const struct ltz_mem *mem)
-{
-	unsigned n = 0;
-
-	for (unsigned id = 1; id < SHM_TABLES; id++)
-		n += load_acquire(&mem->directory[id].claim) != 0;
-	return n;
-}
-
-/* Adopts; then nothing may be broken, lost or left over. */
-static void expect_settled(struct test_place at, struct ltz_mem *mem, uint64_t records)
-{
-	struct ltz_granule_counts counts;
-
-	test_check_u64(at, ltz__adopt_dead(mem), 1, "adopted", "dead members");
-	pool_expect_clean(at, mem);
-	test_check_u64(at, ltz__map_count(mem), records, "count", "records");
-	pool_tick(mem, 4);
-	pool_expect_clean(at, mem);
-	test_check_u64(at, ltz__map_count(mem), records, "count after ticks", "records");
-	counts = pool_counts(mem);
-	test_check_u64(at, counts.claimed, 0, "claimed granules", "0");
-	test_check_u64(at, counts.run, 0, "granules of runs", "0");
-	test_check_u64(at, extents_of_kind(mem, OWNER_TABLE), 1, "tables", "1");
-	test_check_u64(at, claimed_entries(mem), 1, "directory entries", "1");
-	test_check_u64(at, ltz__adopt_dead(mem), 0, "adopted again", "0");
-	test_check_u64(at, load_relaxed(&mem->header->recovered), 1, "recovered", "1");
-}
-#define EXPECT_SETTLED(mem, records) expect_settled(TEST_AT(TEST_EXPECT), (mem), (records))
-
 /* ---- steps of a writer, by hand ------------------------------------------------------------- */
-
-static struct ltz_lane *my_lane(struct ltz_mem *me)
-{
-	ASSERT_EQ_INT(ltz__lane_open(me, &me->lane[LANE_FIRST]), 0);
-	return &me->lane[LANE_FIRST];
-}
 
 /* A complete private block for a key. */
 static struct ltz_edit fill_block(struct ltz_mem *me, const struct ltz_hkey *key, const char *text)
@@ -396,8 +320,8 @@ static void leave_claims(struct ltz_mem *me)
 	store_release(&me->owners[head + 4], owner_free(ltz__mem_now_ns(me)));
 	memset(at_granule(me, (uint64_t)head), 0xab, 4 * SHM_GRANULE);
 	/* committing: claimed, not yet there */
-	raise_acq_rel(&me->header->granules_high, 64);
-	for (uint64_t g = 60; g < 64; g++)
+	raise_acq_rel(&me->header->granules_high, me->granules);
+	for (uint64_t g = me->granules - 4; g < me->granules; g++)
 		ASSERT_TRUE(owner_cas(me, g, OWNER_VIRGIN, claim_of(me, 1)));
 	/* shrinking: given back, still claimed */
 	ltz__sys_punch(me->fd, me->geometry.space_offset + granule_offset((uint64_t)other), SHM_GRANULE);
@@ -409,7 +333,7 @@ TEST(claims_of_the_dead_are_torn_down)
 
 	die_in(leave_claims);
 	EXPECT_SETTLED(mem, 0);
-	for (uint64_t g = 60; g < 64; g++)
+	for (uint64_t g = mem->granules - 4; g < mem->granules; g++)
 		EXPECT_EQ_U64(owner_load(mem, g), 0);
 }
 
@@ -483,200 +407,6 @@ TEST(records_of_the_dead_live_on_in_the_survivor_s_extents)
 	pool_tick(mem, 3);
 	EXPECT_EQ_U64(pool_counts(mem).slab + pool_counts(mem).claimed, 0); /* the survivor gives them back */
 	EXPECT_CLEAN(mem);
-}
-
-/* ---- tables ---------------------------------------------------------------------------------------------- */
-
-static unsigned claim_entry(struct ltz_mem *me)
-{
-	for (unsigned id = 1; id < SHM_TABLES; id++)
-		if (cas_acq_rel(&me->directory[id].claim, 0, my_lane(me)->label | 1))
-			return id;
-	test_fail(TEST_AT(TEST_ASSERT), "the directory is full");
-	return 0;
-}
-
-/* A table's granules, formatted, of n granules; not yet in the directory. */
-static uint64_t form_table(struct ltz_mem *me, unsigned id, unsigned log2, unsigned n)
-{
-	int64_t head = ltz__granules_claim(me, my_lane(me), n);
-	struct shm_table *table;
-
-	ASSERT_OK(head);
-	table = at_granule(me, (uint64_t)head);
-	memset(table, 0, n * SHM_GRANULE);
-	table->id = id;
-	table->log2 = log2;
-	table->lines = (n * SHM_GRANULE - sizeof(*table) - (UINT64_C(64) << log2)) / 64 << 32;
-	ltz__granules_form(me, my_lane(me), (uint64_t)head, n, OWNER_TABLE, n);
-	return (uint64_t)head;
-}
-
-static void leave_unfinished_tables(struct ltz_mem *me)
-{
-	uint32_t gen = root_gen(load_acquire(&me->header->root));
-	unsigned id;
-
-	claim_entry(me);                                 /* nothing but the entry */
-	ASSERT_OK(ltz__granules_claim(me, my_lane(me), 3));
-	claim_entry(me);                                 /* entry and claim */
-	form_table(me, claim_entry(me), 10, 2);          /* formed, in no directory */
-	id = claim_entry(me);
-	store_release(&me->directory[id].born, gen + 1); /* R8 alone is missing */
-	store_release(&me->directory[id].place, form_table(me, id, 10, 2) + 1);
-}
-
-TEST(tables_under_construction_go_with_their_maker)
-{
-	struct ltz_mem *mem = survivor_of(8 * MIB, 0);
-
-	ASSERT_EQ_INT(put_text(mem, "key", "there"), 0);
-	die_in(leave_unfinished_tables);
-	EXPECT_SETTLED(mem, 1);
-	EXPECT_STR(text_at(mem, "key"), "there");
-}
-
-/* R8: the new table is in the root. migrated: so many of its buckets are brought to life. */
-static void begin_resize(struct ltz_mem *me, unsigned log2, uint64_t migrated)
-{
-	struct ltz_lane *lane = my_lane(me);
-	struct ltz_root root;
-
-	ASSERT_EQ_INT(ltz__table_enter(me, lane, &root), 0);
-	ASSERT_EQ_INT(ltz__resize_begin(me, lane, &root, log2), 0);
-	ASSERT_EQ_INT(ltz__table_enter(me, lane, &root), 0);
-	ASSERT_TRUE(has_prev(&root));
-	for (uint64_t t = 0; t < migrated; t++)
-		ASSERT_EQ_INT(ltz__migrate(me, lane, &root, t), 0);
-}
-
-static void grow_and_stop_at_once(struct ltz_mem *me) { begin_resize(me, 10, 0); }
-static void grow_and_stop_half_way(struct ltz_mem *me) { begin_resize(me, 10, 300); }
-static void compact_and_stop_half_way(struct ltz_mem *me) { begin_resize(me, 9, 300); }
-
-/* M2 to M4 of one bucket: its source is frozen, half of its slots are copied, it is not born. */
-static void grow_and_stop_in_a_bucket(struct ltz_mem *me)
-{
-	struct ltz_root root;
-	struct shm_bucket *from, *to;
-
-	begin_resize(me, 10, 10);
-	ASSERT_EQ_INT(ltz__table_enter(me, my_lane(me), &root), 0);
-	for (uint64_t s = 6; s < 400; s += 7) {
-		uint64_t a, slot;
-
-		from = &root.prev.shm->bucket[s];
-		to = &root.cur.shm->bucket[2 * s];
-		a = load_acquire(&from->ctrl.a);
-		ASSERT_TRUE(cas_pair(&from->ctrl, a, 0, ctrl_next(a, CTRL_FROZEN, 0), 0));
-		slot = fetch_or_seq_cst(&from->slot[0], SLOT_FROZEN);
-		if (s % 2 && (slot & SLOT_RECORD) && bucket_of_word(me, slot, 10) == 2 * s)
-			cas_seq_cst(&to->slot[0], 0, slot);
-		fetch_or_seq_cst(&from->slot[1], SLOT_FROZEN);
-	}
-}
-
-static void expect_numbers(struct ltz_mem *mem, uint64_t count)
-{
-	for (uint64_t i = 0; i < count; i++) {
-		uint64_t value = 0;
-
-		ASSERT_EQ_INT(get_number(mem, i, &value, 8, NULL), 0);
-		ASSERT_EQ_U64(value, i);
-	}
-}
-
-static void die_in_a_resize(void (*scene)(struct ltz_mem *me))
-{
-	struct ltz_mem *mem = survivor_of(8 * MIB, 0);
-
-	for (uint64_t i = 0; i < 1200; i++)
-		ASSERT_EQ_INT(put_number(mem, i, &i, 8), 0);
-	die_in(scene);
-	expect_numbers(mem, 1200);                    /* readers need nobody */
-	for (uint64_t i = 0; i < 1200; i += 3)
-		ASSERT_EQ_INT(put_number(mem, i, &i, 8), 0); /* writers bring their buckets themselves */
-	expect_numbers(mem, 1200);
-	EXPECT_SETTLED(mem, 1200);
-	expect_numbers(mem, 1200);
-}
-
-TEST(a_resize_that_died_at_once_is_ended) { die_in_a_resize(grow_and_stop_at_once); }
-TEST(a_resize_that_died_half_way_is_ended) { die_in_a_resize(grow_and_stop_half_way); }
-TEST(a_resize_that_died_in_a_bucket_is_ended) { die_in_a_resize(grow_and_stop_in_a_bucket); }
-TEST(a_compaction_that_died_half_way_is_ended) { die_in_a_resize(compact_and_stop_half_way); }
-
-static void resize_and_stop(struct ltz_mem *me)
-{
-	struct ltz_root root;
-	uint64_t at = 0;
-
-	ASSERT_EQ_INT(ltz__table_enter(me, my_lane(me), &root), 0);
-	if (!has_prev(&root)) {
-		begin_resize(me, 10, 0);
-		ASSERT_EQ_INT(ltz__table_enter(me, my_lane(me), &root), 0);
-	}
-	ASSERT_EQ_INT(ltz__resize_slice(me, my_lane(me), &root, &at), 0); /* R11: its table is current, the old one another's */
-}
-
-TEST(tables_on_both_sides_of_a_death_have_one_owner_and_one_life)
-{
-	die_in_a_resize(resize_and_stop);
-}
-
-/*
- * cut_lines of store/resize.c gives its last granules back before its head
- * says so. In between the table is shorter than its word: nothing to complain
- * about, and to be put right by the next owner.
- */
-static void stop_in_a_cut(struct ltz_mem *me)
-{
-	unsigned id = claim_entry(me), gen = root_gen(load_acquire(&me->header->root));
-	uint64_t head = form_table(me, id, 9, 4), root = load_acquire(&me->header->root);
-	struct shm_table *table = at_granule(me, head);
-
-	store_release(&me->directory[id].born, gen + 1);
-	store_release(&me->directory[id].place, head + 1);
-	ASSERT_TRUE(cas_seq_cst(&me->header->root, root, root_make(id, 9, root_cur(root), 9, gen + 1)));
-	resize_and_stop(me);
-	table->lines = UINT64_C(300) << 32;
-	ASSERT_TRUE(owner_cas(me, head + 3, owner_part(head), owner_free(ltz__mem_now_ns(me))));
-}
-
-TEST(a_cut_that_died_half_way_is_no_damage)
-{
-	struct ltz_mem *mem = survivor_of(8 * MIB, 0);
-
-	ASSERT_EQ_INT(put_text(mem, "key", "there"), 0);
-	die_in(stop_in_a_cut);
-	EXPECT_EQ_U64(ltz__adopt_dead(mem), 1);
-	EXPECT_CLEAN(mem);
-	pool_tick(mem, 3);
-	EXPECT_CLEAN(mem);
-	EXPECT_STR(text_at(mem, "key"), "there");
-}
-
-/*
- * A table keeps its directory entry when its maker dies and another owns its
- * granules. If that owner dies between taking the place out of the entry and
- * freeing the entry, the entry must still come back.
- */
-static void stop_leaving_an_adopted_table(struct ltz_mem *me)
-{
-	unsigned id = claim_entry(me);
-	uint64_t head = form_table(me, id, 9, 1);
-
-	store_release(&me->directory[id].claim, label_make(4000, 1, 1) | 1); /* its maker's row is long released */
-	store_release(&me->directory[id].place, head + 1);
-	store_release(&me->directory[id].place, 0); /* free_entry of store/resize.c, first half */
-}
-
-TEST(a_directory_entry_outlives_two_deaths_and_still_comes_back)
-{
-	struct ltz_mem *mem = survivor_of(8 * MIB, 0);
-
-	die_in(stop_leaving_an_adopted_table);
-	EXPECT_SETTLED(mem, 0);
 }
 
 /* ---- adopters --------------------------------------------------------------------------------------------- */
@@ -811,6 +541,6 @@ TEST(the_last_one_s_records_are_there_for_who_comes_later)
 	}
 	mem = pool_join(fd);
 	EXPECT_EQ_U64(ltz__adopt_dead(mem), 20);
-	expect_numbers(mem, 20);
+	EXPECT_NUMBERS(mem, 20);
 	EXPECT_CLEAN(mem);
 }

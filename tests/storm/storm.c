@@ -1,0 +1,2 @@
+int storm_placeholder_storm;
+int main(void){return 0;}

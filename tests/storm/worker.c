@@ -1,0 +1,1 @@
+int storm_placeholder_worker;

@@ -2,6 +2,7 @@
 /* adopt.c - ADOPT of docs/design/protocol-memory.md. */
 #include "shm/adopt.h"
 
+#include "base/canary.h"
 #include "shm/granule.h"
 #include "shm/lane.h"
 #include "shm/slab.h"
@@ -102,31 +103,11 @@ static int adopt_granule(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t g,
 			return 0;
 		if (!owner_cas(mem, g, word, mine))
 			continue; /* somebody else took it, or finished it */
-		if (ltz__extent_shape(mem, g, word, &shape) == 0)
+		if (ltz__extent_shape(mem, g, word, &shape) == 0 && !canary(CANARY_NO_SWEEP))
 			sweep(mem, lane, g, &shape);
 		/* Only now may this lane allocate from it or reclaim in it. */
 		remember(mem, lane, g, word);
 		return 1;
-	}
-}
-
-/*
- * Directory entries that the dead member claimed for tables it never
- * finished. An entry whose table exists goes with the table's extent.
- */
-static void free_unfinished_entries(struct ltz_mem *mem, unsigned row, uint64_t generation)
-{
-	for (unsigned id = 1; id < SHM_TABLES; id++) {
-		struct shm_table_entry *entry = &mem->directory[id];
-		uint64_t claim = load_acquire(&entry->claim), place;
-
-		if (!claim || !label_is(claim, row, generation))
-			continue;
-		place = load_acquire(&entry->place) - 1;
-		if (place < mem->granules && owner_kind(owner_load(mem, place)) == OWNER_TABLE &&
-		    load_acquire(&((struct shm_table *)at_granule(mem, place))->id) == id)
-			continue;
-		cas_acq_rel(&entry->claim, claim, 0);
 	}
 }
 
@@ -164,13 +145,14 @@ int ltz__adopt(struct ltz_mem *mem, unsigned row, uint64_t word)
 
 	if (!lane)
 		return -ENOMEM;
+	if (canary(CANARY_ROW_EARLY) && cas_seq_cst(&dead->word, word, row_word(generation, 0)))
+		word = row_word(generation, 0);
 	for (unsigned i = 0; i < lanes && i < SHM_LANES; i++)
 		adopt_intent(mem, lane, &dead->lane[i]);
 	lane_give(lane);
 	result = adopt_granules(mem, row, generation);
 	if (result < 0)
 		return result; /* the row stays up: the next pass goes on */
-	free_unfinished_entries(mem, row, generation);
 	/* step 4 */
 	if (!cas_seq_cst(&dead->word, word, row_word(generation, 0)))
 		return 0;

@@ -2,6 +2,7 @@
 /* granule.c - owner words. Procedure names are those of docs/design/protocol-memory.md. */
 #include "shm/granule.h"
 
+#include "base/canary.h"
 #include "sys/sys.h"
 
 #include <errno.h>
@@ -138,6 +139,8 @@ void ltz__granules_release(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t 
 {
 	uint64_t now = ltz__mem_now_ns(mem);
 
+	if (canary(CANARY_HEAD_FIRST))
+		owner_cas(mem, head, owner_make(OWNER_CLAIM, lane->label, n), owner_free(now));
 	free_parts(mem, head, n, now);
 	if (owner_cas(mem, head, owner_make(OWNER_CLAIM, lane->label, n), owner_free(now)))
 		hint_add(&mem->header->free_hint, 1);
@@ -163,7 +166,8 @@ static uint64_t granule_file_offset(const struct ltz_mem *mem, uint64_t granule)
 void ltz__granules_teardown(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t head, unsigned n)
 {
 	free_parts(mem, head, n, ltz__mem_now_ns(mem));
-	ltz__sys_punch(mem->fd, granule_file_offset(mem, head), SHM_GRANULE);
+	if (!canary(CANARY_NO_PUNCH))
+		ltz__sys_punch(mem->fd, granule_file_offset(mem, head), SHM_GRANULE);
 	if (owner_cas(mem, head, owner_make(OWNER_CLAIM, lane->label, n), 0))
 		hint_add(&mem->header->committed_hint, (uint64_t)-1);
 	if (load_relaxed(&mem->header->virgin_low) > head)

@@ -2,6 +2,7 @@
 /* member.c - joining a row; proof of death. */
 #include "shm/member.h"
 
+#include "base/canary.h"
 #include "base/copy.h"
 #include "sys/sys.h"
 
@@ -115,5 +116,5 @@ bool ltz__member_dead(const struct ltz_mem *mem, unsigned row, uint64_t *word)
 	if (!row_up(*word) || row == mem->row_index)
 		return false;
 	/* The lock test orders the dead member's last stores before what we read next. */
-	return ltz__sys_lock_held(mem->fd, row) == 0;
+	return canary(CANARY_NO_PROOF) || ltz__sys_lock_held(mem->fd, row) == 0;
 }

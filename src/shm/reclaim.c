@@ -4,6 +4,7 @@
  * the owning lane, in batches: one barrier and one scan of hazards for many
  * blocks.
  */
+#include "base/canary.h"
 #include "shm/granule.h"
 #include "shm/slab.h"
 
@@ -70,6 +71,8 @@ static uint64_t free_word(struct ltz_mem *mem, struct ltz_lane *lane, const stru
 	}
 	if (!mask)
 		return 0;
+	if (canary(CANARY_BITS_SWAPPED))
+		store_release(alloc, load_relaxed(alloc) & ~mask);
 	fetch_and_relaxed(&shm->bits[shape.words + entry->word], ~mask);
 	/* release: a scanner that sees the block free sees it not retired */
 	store_release(alloc, load_relaxed(alloc) & ~mask);

@@ -72,6 +72,18 @@ static uint64_t extent_granules(const struct ltz_mem *mem, uint64_t word)
 	return CLS_INDEX(owner_low(word)) < mem->classes ? mem->cls[CLS_INDEX(owner_low(word))].granules : 0;
 }
 
+/* A table whose unused lines are being cut is already shorter than its word: by its lines, how long it must be. */
+static uint64_t parts_due(const struct ltz_mem *mem, uint64_t head, uint64_t word, uint64_t n)
+{
+	const struct shm_table *table = at_granule(mem, head);
+	uint64_t log2 = load_acquire(&table->log2), room = lines_room(load_acquire(&table->lines)), due;
+
+	if (owner_kind(word) != OWNER_TABLE || log2 > 31)
+		return n;
+	due = (sizeof(*table) + (UINT64_C(64) << log2) + room * 64 + SHM_GRANULE - 1) >> SHM_GRANULE_LOG2;
+	return due < n ? due : n;
+}
+
 static const char *granule_question(struct check *check, uint64_t g, uint64_t unused)
 {
 	const struct ltz_mem *mem = check->mem;
@@ -100,6 +112,7 @@ static const char *granule_question(struct check *check, uint64_t g, uint64_t un
 			return "extent of impossible size";
 		if (!ltz__label_lives(mem, word))
 			return "extent of nobody";
+		n = parts_due(mem, g, word, n);
 		for (uint64_t i = 1; i < n && owner_kind(word) != OWNER_CLAIM; i++)
 			if (owner_load(mem, g + i) != owner_part(g))
 				return owner_load(mem, g) == word ? "extent with a part missing" : NULL;
@@ -279,18 +292,6 @@ static void check_index(struct check *check)
 		;
 }
 
-static void check_directory(struct check *check)
-{
-	const struct ltz_mem *mem = check->mem;
-
-	for (unsigned id = 1; id < SHM_TABLES; id++) {
-		uint64_t claim = load_acquire(&mem->directory[id].claim);
-
-		if (claim && !ltz__label_lives(mem, claim) && !load_acquire(&mem->directory[id].place))
-			report(check, "table %u: claimed by nobody", id);
-	}
-}
-
 int ltz__check(struct ltz_mem *mem, void (*report_line)(void *context, const char *line), void *context)
 {
 	struct check check = {.mem = mem, .report = report_line, .context = context, .lane = ltz__lane_take_slow(mem)};
@@ -307,7 +308,6 @@ int ltz__check(struct ltz_mem *mem, void (*report_line)(void *context, const cha
 			check_blocks(&check, g);
 	}
 	check_index(&check);
-	check_directory(&check);
 	if (check.reported > REPORTS_MAX) {
 		unsigned more = check.reported - REPORTS_MAX;
 

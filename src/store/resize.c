@@ -262,6 +262,22 @@ static void cut_lines(struct ltz_mem *mem, struct ltz_lane *lane, struct ltz_ext
 	extent->granules = (uint32_t)n;
 }
 
+void ltz__entries_tend(struct ltz_mem *mem)
+{
+	for (unsigned id = 1; id < SHM_TABLES; id++) {
+		struct shm_table_entry *entry = &mem->directory[id];
+		uint64_t claim = load_acquire(&entry->claim), place;
+
+		if (!claim || ltz__label_lives(mem, claim))
+			continue;
+		place = load_acquire(&entry->place) - 1;
+		if (place < mem->granules && owner_kind(owner_load(mem, place)) == OWNER_TABLE &&
+		    load_acquire(&((struct shm_table *)at_granule(mem, place))->id) == id)
+			continue; /* goes with the table, whoever owns that */
+		cas_acq_rel(&entry->claim, claim, 0);
+	}
+}
+
 static bool in_root(const struct ltz_mem *mem, uint64_t root, const struct ltz_extent *extent)
 {
 	unsigned id = extent->table_id;

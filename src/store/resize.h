@@ -39,6 +39,9 @@ int ltz__resize_begin(struct ltz_mem *mem, struct ltz_lane *lane, const struct l
 /* Makes a new pool's first table. 0 also when it has one. -ENOSPC. */
 int ltz__table_first(struct ltz_mem *mem, struct ltz_lane *lane);
 
+/* Frees directory entries whose claimer is gone and that lead to no table: it died making or leaving one. */
+void ltz__entries_tend(struct ltz_mem *mem);
+
 /*
  * Looks after this lane's tables: cuts unused lines off the current one,
  * begins the release of dropped ones that no table hazard names.

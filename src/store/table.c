@@ -2,6 +2,8 @@
 /* table.c - walking, helping, migrating: what all who change the index share. */
 #include "store/table.h"
 
+#include "base/canary.h"
+
 #include <errno.h>
 
 #define LINES_MAX ((BUCKET_SLOTS_MAX - BUCKET_SLOTS) / LINE_SLOTS)
@@ -183,7 +185,8 @@ static int migrate_source(struct ltz_mem *mem, struct ltz_lane *lane, const stru
 	walk_begin(&walk, from, bucket);
 	do {
 		for (unsigned i = 0; i < walk.count; i++) {
-			uint64_t w = fetch_or_seq_cst(&walk.slot[i], SLOT_FROZEN) & ~SLOT_FROZEN; /* M3 */
+			uint64_t bit = canary(CANARY_NO_FREEZE) ? 0 : SLOT_FROZEN;
+			uint64_t w = fetch_or_seq_cst(&walk.slot[i], bit) & ~SLOT_FROZEN; /* M3 */
 
 			if (!(w & SLOT_RECORD) || bucket_of_word(mem, w, to->table->log2) != t)
 				continue;

@@ -233,6 +233,8 @@ unsigned ltz__adopt_dead(struct ltz_mem *mem)
 		if (ltz__member_dead(mem, r, &word))
 			settled += ltz__adopt(mem, r, word) > 0;
 	}
+	if (settled)
+		ltz__entries_tend(mem);
 	return settled;
 }
 
@@ -255,6 +257,7 @@ static void tidy_slowly(struct ltz_mem *mem, struct ltz_lane *lane)
 {
 	struct ltz_granule_counts counts;
 
+	ltz__entries_tend(mem);
 	ltz__granules_count(mem, &counts);
 	ltz__granules_correct_hints(mem, &counts);
 	shrink_index(mem, lane);

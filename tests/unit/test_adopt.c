@@ -266,8 +266,12 @@ static void leave_a_pending_insert(struct ltz_mem *me)
 	struct ltz_edit edit = fill_block(me, &key, "pending");
 	struct shm_bucket *bucket = pool_bucket(me, &key);
 	uint64_t a = load_acquire(&bucket->ctrl.a);
+	unsigned e = 0;
 
-	ASSERT_TRUE(cas_pair(&bucket->ctrl, a, 0, ctrl_next(a, CTRL_PENDING, 0), key.word | edit.block.ref));
+	while (e < BUCKET_SLOTS && load_acquire(&bucket->slot[e]) & SLOT_RECORD)
+		e++;
+	ASSERT_TRUE(e < BUCKET_SLOTS); /* a pending insert always names an empty slot */
+	ASSERT_TRUE(cas_pair(&bucket->ctrl, a, 0, ctrl_next(a, CTRL_PENDING, e), key.word | edit.block.ref));
 }
 
 TEST(a_pending_insert_of_the_dead_is_kept)

@@ -114,8 +114,11 @@ LTZ_INLINE bool equal_in_pool(const void *pool, const void *mine, size_t size)
 	if (size > COPY_INLINE_MAX)
 		return memcmp(p, m, size) == 0;
 	if (size >= 8) {
-		uint64_t a, b, different = 0;
-		for (size_t i = 0; i + 8 < size; i += 8) {
+		uint64_t a, b, different;
+		memcpy(&a, p, 8);
+		memcpy(&b, m, 8);
+		different = a ^ b;
+		for (size_t i = 8; i + 8 < size; i += 8) {
 			memcpy(&a, p + i, 8);
 			memcpy(&b, m + i, 8);
 			different |= a ^ b;

@@ -144,7 +144,7 @@ static LTZ_NOINLINE int try_prev(const struct ltz_mem *mem, const struct ltz_hke
 	return ctrl_state(load_acquire(&unborn->ctrl.a)) == CTRL_UNBORN ? result : RESTART; /* G8 */
 }
 
-LTZ_INLINE int try_get(const struct ltz_mem *mem, const struct ltz_hkey *key, struct answer *out)
+static LTZ_NOINLINE int try_get(const struct ltz_mem *mem, const struct ltz_hkey *key, struct answer *out)
 {
 	struct ltz_root root;
 	struct shm_bucket *bucket;
@@ -164,13 +164,40 @@ LTZ_INLINE int try_get(const struct ltz_mem *mem, const struct ltz_hkey *key, st
 	return result;
 }
 
+/*
+ * try_get for the usual case, without ever leaving the line: no resize under
+ * way, no insert pending, no line appended. HIT, MISS, or RESTART: what it saw
+ * needs the whole procedure.
+ */
+LTZ_INLINE int try_get_fast(const struct ltz_mem *mem, const struct ltz_hkey *key, struct answer *out)
+{
+	uint64_t root = load_acquire(&mem->header->root), offset, place; /* G1 */
+	unsigned log2 = root_cur_log2(root);
+	const struct shm_bucket *bucket;
+	int result;
+
+	if (unlikely(root_prev(root) || !log2))
+		return RESTART;
+	place = load_acquire(&mem->directory[root_cur(root)].place) - 1;
+	offset = (place << SHM_GRANULE_LOG2) + sizeof(struct shm_table) + bucket_of_hash(key->hash, log2) * sizeof(*bucket);
+	if (unlikely(place >= mem->granules || offset >= mem->space_bytes))
+		return RESTART;
+	bucket = (const struct shm_bucket *)(mem->space + offset);
+	if (unlikely(ctrl_state(load_acquire(&bucket->ctrl.a)) != CTRL_IDLE)) /* G2; G3 is not due */
+		return RESTART;
+	result = try_slots(mem, key, bucket->slot, BUCKET_SLOTS, out);
+	if (unlikely(result == MISS && load_acquire(&bucket->link)))
+		return RESTART;
+	return likely(load_acquire(&mem->header->root) == root) ? result : RESTART; /* G9; no G8 without prev */
+}
+
 int ltz__map_get(struct ltz_mem *mem, const struct ltz_hkey *key, void *buf, size_t capacity, ltz_item *item)
 {
 	struct answer out = {.buf = buf, .capacity = capacity};
 	int64_t ttl = -1;
-	int result = RESTART;
+	int result = try_get_fast(mem, key, &out);
 
-	for (unsigned i = 0; result == RESTART && i < RESTARTS_MAX; i++)
+	for (unsigned i = 0; unlikely(result == RESTART) && i < RESTARTS_MAX; i++)
 		result = try_get(mem, key, &out);
 	if (unlikely(result < 0 || result == RESTART))
 		return damage_or_end(mem, result < 0 ? result : -EUCLEAN);

@@ -24,6 +24,14 @@ LTZ_INLINE bool owner_cas(const struct ltz_mem *mem, uint64_t granule, uint64_t 
 /* Granules below it may be other than VIRGIN. */
 uint64_t ltz__granules_high(const struct ltz_mem *mem);
 
+/* Is more than three quarters of the pool in use? By hints. Lanes then keep nothing that they do not need. */
+LTZ_INLINE bool granules_scarce(const struct ltz_mem *mem)
+{
+	uint64_t committed = load_relaxed(&mem->header->committed_hint), free_now = load_relaxed(&mem->header->free_hint);
+
+	return (int64_t)(committed - free_now) > (int64_t)(mem->granules / 4 * 3);
+}
+
 /*
  * Takes n granules side by side: CLAIM EXTENT steps 1 and 2. The head's word
  * is then CLAIM(label, n). Commits memory if need be. Returns the head's

@@ -117,7 +117,7 @@ static void consider_release(struct ltz_mem *mem, struct ltz_lane *lane, uint32_
 	if (!extent_shape(mem, lane, extent, &shape) || is_current(lane, extent, i) ||
 	    !is_empty(&shape, at_granule(mem, extent->granule)))
 		return;
-	if (mode == RECLAIM_CHEAP && extent->state == EXTENT_SLAB) {
+	if (mode == RECLAIM_CHEAP && extent->state == EXTENT_SLAB && !granules_scarce(mem)) {
 		unsigned c = CLS_INDEX(extent->cls) + (extent->cls & CLS_EXPIRING ? CLASSES_MAX : 0);
 
 		if (lane->cursor[c].room == i + 1 && !lane->extent[i].next)

@@ -104,6 +104,7 @@ static void drop_cursor(struct ltz_lane *lane, struct ltz_cursor *cursor)
 
 	cursor->alloc = NULL;
 	cursor->free_mask = 0;
+	cursor->behind = 0;
 	cursor->extent = 0;
 	if (extent)
 		ltz__extent_list(lane, extent - 1); /* at worst it has no room: then it leaves the list when tried */
@@ -222,10 +223,17 @@ static LTZ_NOINLINE bool refill_cursor(struct ltz_mem *mem, struct ltz_lane *lan
 			return true;
 	}
 	cursor->alloc = NULL;
+	cursor->behind = 0;
 	cursor->extent = 0; /* from here on it is an extent like others: reclaim lists it again */
 	if (next_listed(mem, lane, cls, cursor))
 		return true;
-	if (ltz__lane_reclaim(mem, lane, RECLAIM_STEP, RECLAIM_CHEAP) && next_listed(mem, lane, cls, cursor))
+	if (unlikely(granules_scarce(mem))) { /* a slab for every size is more than a small pool has */
+		ltz__lane_drop_cursors(lane);
+		ltz__lane_reclaim(mem, lane, UINT32_MAX, RECLAIM_IDLE);
+	} else {
+		ltz__lane_reclaim(mem, lane, RECLAIM_STEP, RECLAIM_CHEAP);
+	}
+	if (next_listed(mem, lane, cls, cursor))
 		return true;
 	made = make_extent(mem, lane, OWNER_SLAB, cls_id, cls->granules, cls->words);
 	if (made < 0)

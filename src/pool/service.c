@@ -200,6 +200,8 @@ static void handle_ready(const void *tag)
 		if (served == tag) {
 			accept_visitors(served);
 			return;
+		} else if (ltz__deaths_ready(&served->deaths, service.poll, served->mem, tag)) {
+			return;
 		}
 	for (struct ltz_visitor **link = &service.visitors; *link != NULL; link = &(*link)->next)
 		if (*link == tag) {
@@ -220,6 +222,7 @@ static void keep_house(struct ltz_served *served)
 	if (wanted_ns > WAIT_MAX_NS)
 		wanted_ns = WAIT_MAX_NS;
 	served->due_ns = ltz__sys_boottime_ns() + wanted_ns;
+	ltz__deaths_renew(&served->deaths, service.poll, served->mem, ltz__sys_boottime_ns());
 }
 
 /* One round; returns how long to wait for the next. */
@@ -338,6 +341,7 @@ int ltz__service_add(struct ltz_served *served)
 	}
 	served->due_ns = ltz__sys_boottime_ns() + FIRST_TICK_NS;
 	served->rung = 0;
+	ltz__deaths_init(&served->deaths);
 	ltz__mem_on_ring(served->mem, ring, served);
 	enter();
 	r = ltz__sys_poll_add(service.poll, served->listener, served, true);
@@ -364,6 +368,7 @@ void ltz__service_remove(struct ltz_served *served)
 	enter();
 	drop_visitors_of(served);
 	unlink_served(served);
+	ltz__deaths_deinit(&served->deaths, service.poll);
 	if (served->listener >= 0)
 		ltz__sys_poll_remove(service.poll, served->listener);
 	leave();
@@ -394,6 +399,8 @@ void ltz__service_forked(void)
 		free(visitor);
 	}
 	service.visitor_count = 0;
+	for (struct ltz_served *served = service.served; served != NULL; served = served->next)
+		ltz__deaths_deinit(&served->deaths, NULL);
 	service.served = NULL;
 	ltz__sys_poll_free(service.poll);
 	service.poll = NULL;

@@ -20,6 +20,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "pool/deaths.h"
+
 struct ltz_mem;
 
 /* One membership as the thread sees it; part of struct ltz_membership. */
@@ -31,6 +33,7 @@ struct ltz_served {
 	int memfd, dir;          /* constant while served; dir -1: none                        */
 	int listener;            /* under the service lock; -1 once the pool is destroyed      */
 	uint64_t due_ns;         /* the thread's own: when the next tick is wanted             */
+	struct ltz_deaths deaths; /* the thread's own: whom it watches                        */
 	uint64_t rung;           /* atomic: 1 from a ring to the beginning of the tick it wants */
 };
 

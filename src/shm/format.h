@@ -187,7 +187,8 @@ struct shm_row {
 	char program[32];     /* for people; the member                                         */
 	uint64_t joined_ms;   /* Unix time; the member                                          */
 	uint64_t heartbeat_ms; /* Unix time; the member's service thread                        */
-	uint64_t pad0[6];
+	uint64_t pid_namespace; /* in which pid means something; the member                     */
+	uint64_t pad0[5];
 
 	uint64_t hits, misses, sets, deletes; /* the member; threads may lose a count         */
 	uint64_t pad1[12];

@@ -347,6 +347,34 @@ uint64_t ltz__granules_punch(struct ltz_mem *mem, struct ltz_lane *lane, uint64_
 	return done;
 }
 
+uint64_t ltz__granules_repunch(struct ltz_mem *mem, struct ltz_lane *lane)
+{
+	uint64_t high = ltz__granules_high(mem), done = 0;
+
+	for (uint64_t g = 0; g < high; g++) {
+		int64_t data;
+		uint64_t end = g;
+
+		while (end < high && owner_load(mem, end) == OWNER_VIRGIN)
+			end++;
+		if (end == g)
+			continue;
+		/* one question a stretch of VIRGIN granules; the answer is nearly always beyond it */
+		data = ltz__sys_next_data(mem->fd, granule_file_offset(mem, g));
+		if (data < 0)
+			return done;
+		g = (uint64_t)(data - (int64_t)mem->geometry.space_offset) >> SHM_GRANULE_LOG2;
+		if (g < end && claim_virgins(mem, lane, g, 1)) {
+			ltz__sys_punch(mem->fd, granule_file_offset(mem, g), SHM_GRANULE);
+			turn_claims(mem, lane, g, 1, OWNER_VIRGIN);
+			done++;
+		} else if (g >= end) {
+			g = end - 1;
+		}
+	}
+	return done;
+}
+
 /* ---- counting -------------------------------------------------------------------------------------- */
 
 void ltz__granules_count(const struct ltz_mem *mem, struct ltz_granule_counts *counts)

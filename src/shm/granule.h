@@ -67,6 +67,12 @@ int64_t ltz__granules_commit(struct ltz_mem *mem, struct ltz_lane *lane, unsigne
  */
 uint64_t ltz__granules_punch(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t age_ns, uint64_t most);
 
+/*
+ * Gives back memory behind VIRGIN granules: pages that a reader, stopped since
+ * before they were punched, touched once more. Returns how many granules.
+ */
+uint64_t ltz__granules_repunch(struct ltz_mem *mem, struct ltz_lane *lane);
+
 struct ltz_granule_counts {
 	uint64_t free, claimed, slab, run, table; /* parts count with their head's kind */
 	uint64_t virgin;                           /* below granules_high                */

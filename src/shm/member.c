@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <string.h>
 
+unsigned ltz__member_row(const struct ltz_mem *mem) { return mem->row_index; }
+
 unsigned ltz__rows_high(const struct ltz_mem *mem)
 {
 	uint64_t high = load_acquire(&mem->members->rows_high);
@@ -56,6 +58,7 @@ static void describe_row(struct shm_row *row)
 	ltz__sys_program_name(program, sizeof(program));
 	copy_to_pool(row->program, program, sizeof(program));
 	store_relaxed(&row->pid_uid, ltz__sys_pid() | (uint64_t)ltz__sys_uid() << 32);
+	store_relaxed(&row->pid_namespace, ltz__sys_pid_namespace());
 	store_relaxed(&row->joined_ms, (uint64_t)ltz__sys_unix_ms());
 	store_release(&row->heartbeat_ms, (uint64_t)ltz__sys_unix_ms());
 }
@@ -117,4 +120,21 @@ bool ltz__member_dead(const struct ltz_mem *mem, unsigned row, uint64_t *word)
 		return false;
 	/* The lock test orders the dead member's last stores before what we read next. */
 	return canary(CANARY_NO_PROOF) || ltz__sys_lock_held(mem->fd, row) == 0;
+}
+
+bool ltz__member_next(const struct ltz_mem *mem, unsigned *row, uint64_t *word, uint32_t *pid)
+{
+	uint64_t here = load_relaxed(&mem->row->pid_namespace);
+	unsigned rows = ltz__rows_high(mem);
+
+	for (unsigned i = 0; here && i < rows; i++) {
+		*row = (*row + 1) % rows;
+		if (*row == mem->row_index)
+			return false;
+		*word = load_acquire(&mem->rows[*row].word);
+		*pid = (uint32_t)load_relaxed(&mem->rows[*row].pid_uid);
+		if (row_up(*word) && *pid && load_relaxed(&mem->rows[*row].pid_namespace) == here)
+			return true;
+	}
+	return false;
 }

@@ -14,6 +14,9 @@
 /* Takes a free row for mem (mem->fd carries the lock). -EBUSY: none is free. -ENOSPC. */
 int ltz__member_join(struct ltz_mem *mem);
 
+/* This member's own row. */
+unsigned ltz__member_row(const struct ltz_mem *mem);
+
 /* Rows below it may be up. */
 unsigned ltz__rows_high(const struct ltz_mem *mem);
 
@@ -25,6 +28,12 @@ int ltz__members_barrier(const struct ltz_mem *mem);
 
 /* Is the member that this label (of an owner word or claim) names still up? */
 bool ltz__label_lives(const struct ltz_mem *mem, uint64_t word);
+
+/*
+ * The next row after `row`, going round, in which a member is up whose pid
+ * means something here: its row word and pid. false: none but ourselves.
+ */
+bool ltz__member_next(const struct ltz_mem *mem, unsigned *row, uint64_t *word, uint32_t *pid);
 
 /*
  * Is the member in this row proven dead? Its row word is then in *word.

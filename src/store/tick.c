@@ -24,6 +24,7 @@
 #define MS UINT64_C(1000000)
 #define TIDY_NS       (100 * MS)  /* idle lanes, the dead, the expired      */
 #define SLOW_NS       (1000 * MS) /* counting, punching, shrinking          */
+#define REPUNCH_NS    (10000 * MS)
 #define LEASE_LATE    8u          /* of 64 ms: a janitor not seen for longer is passed over */
 #define PUNCH_AGE_NS  (1000 * MS) /* a late reader's copy is long over      */
 #define PUNCH_MOST    8192u       /* granules a pass: 512 MiB               */
@@ -36,6 +37,7 @@ struct tick {
 	bool sweep_all;
 	bool punched_all;          /* a destroyed pool's memory was given back */
 	uint64_t destroyed_at;
+	uint64_t repunch_at;
 	uint64_t resize_again_at;
 	uint64_t resizing, resized; /* under that root: buckets below it are done */
 };
@@ -238,6 +240,19 @@ unsigned ltz__adopt_dead(struct ltz_mem *mem)
 	return settled;
 }
 
+bool ltz__settle_row(struct ltz_mem *mem, unsigned row)
+{
+	struct tick *tick = mem->tick;
+	uint64_t word;
+
+	if (mem->readonly || ltz__mem_destroyed(mem) || !ltz__member_dead(mem, row, &word))
+		return false;
+	if (ltz__adopt(mem, row, word) > 0)
+		ltz__entries_tend(mem);
+	tick->sweep_all = true;
+	return true;
+}
+
 static void tidy_pool(struct ltz_mem *mem, struct tick *tick, struct ltz_lane *lane, bool slow)
 {
 	uint64_t now_ms = map_now_ms(mem);
@@ -253,7 +268,7 @@ static void tidy_pool(struct ltz_mem *mem, struct tick *tick, struct ltz_lane *l
 	}
 }
 
-static void tidy_slowly(struct ltz_mem *mem, struct ltz_lane *lane)
+static void tidy_slowly(struct ltz_mem *mem, struct tick *tick, struct ltz_lane *lane, uint64_t now)
 {
 	struct ltz_granule_counts counts;
 
@@ -262,6 +277,10 @@ static void tidy_slowly(struct ltz_mem *mem, struct ltz_lane *lane)
 	ltz__granules_correct_hints(mem, &counts);
 	shrink_index(mem, lane);
 	punch_idle(mem, lane);
+	if (now >= tick->repunch_at) {
+		ltz__granules_repunch(mem, lane);
+		tick->repunch_at = now + REPUNCH_NS;
+	}
 }
 
 /* ---- a destroyed pool ----------------------------------------------------------------------- */
@@ -305,7 +324,7 @@ static uint64_t tick_writable(struct ltz_mem *mem, struct tick *tick, struct ltz
 	if (is_janitor(mem, now)) {
 		tidy_pool(mem, tick, lane, slow);
 		if (slow)
-			tidy_slowly(mem, lane);
+			tidy_slowly(mem, tick, lane, now);
 	} else {
 		busy = false;
 	}

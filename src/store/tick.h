@@ -5,6 +5,7 @@
 #ifndef LTZ_STORE_TICK_H
 #define LTZ_STORE_TICK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct ltz_mem;
@@ -21,6 +22,12 @@ uint64_t ltz__tick(struct ltz_mem *mem);
 /* Private state, for attaching and detaching. 0, -ENOMEM. */
 int ltz__tick_init(struct ltz_mem *mem);
 void ltz__tick_deinit(struct ltz_mem *mem);
+
+/*
+ * Settles the member in this row if it is proven dead; says whether it was.
+ * From the thread that calls ltz__tick.
+ */
+bool ltz__settle_row(struct ltz_mem *mem, unsigned row);
 
 /* Settles every member that is dead now, whatever the lease says. Returns how many rows were released. */
 unsigned ltz__adopt_dead(struct ltz_mem *mem);

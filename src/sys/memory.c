@@ -140,6 +140,11 @@ int ltz__sys_punch(int fd, uint64_t offset, uint64_t size_bytes)
 	                               (off_t)size_bytes));
 }
 
+int64_t ltz__sys_next_data(int fd, uint64_t offset)
+{
+	return LTZ_CALL(lseek(fd, (off_t)offset, SEEK_DATA)); /* the file position is nobody's */
+}
+
 uint64_t ltz__sys_total_bytes(void)
 {
 	struct sysinfo info;

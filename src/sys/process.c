@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -70,6 +71,18 @@ void ltz__sys_lock_drop(int fd, uint64_t byte)
 	lock.l_type = F_UNLCK;
 	while (fcntl(fd, F_OFD_SETLK, &lock) < 0 && errno == EINTR)
 		;
+}
+
+int ltz__sys_pidfd(uint32_t pid)
+{
+	return (int)LTZ_CALL(syscall(SYS_pidfd_open, (pid_t)pid, 0)); /* close-on-exec by itself */
+}
+
+uint64_t ltz__sys_pid_namespace(void)
+{
+	struct stat status;
+
+	return LTZ_CALL(stat("/proc/self/ns/pid", &status)) < 0 ? 0 : (uint64_t)status.st_ino;
 }
 
 uint32_t ltz__sys_pid(void)

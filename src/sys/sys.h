@@ -42,6 +42,9 @@ int ltz__sys_commit(int fd, uint64_t offset, uint64_t size_bytes);
 /* Gives the memory of the range back; it then reads as zeros. */
 int ltz__sys_punch(int fd, uint64_t offset, uint64_t size_bytes);
 
+/* Where, at or after offset, the file has memory behind it; -ENXIO: nowhere. */
+int64_t ltz__sys_next_data(int fd, uint64_t offset);
+
 /*
  * Bytes that this process may still take without meeting the kernel's limits:
  * the least of MemAvailable and what every level of its memory cgroup (v1 or
@@ -66,6 +69,14 @@ int ltz__sys_barrier(void);
 int ltz__sys_lock_take(int fd, uint64_t byte);
 int ltz__sys_lock_held(int fd, uint64_t byte);
 void ltz__sys_lock_drop(int fd, uint64_t byte);
+
+/*
+ * A descriptor that is readable once the process is gone, close-on-exec.
+ * -ESRCH: no such process here. Returns fd.
+ */
+int ltz__sys_pidfd(uint32_t pid);
+/* A number for this process' pid namespace; 0: unknown. */
+uint64_t ltz__sys_pid_namespace(void);
 
 uint32_t ltz__sys_pid(void);
 uint32_t ltz__sys_uid(void);

@@ -334,3 +334,38 @@ TEST(a_full_pool_takes_back_what_its_lanes_hold_before_it_refuses)
 	EXPECT_EQ_INT(alloc(mem, 64, false, &block), 0);
 	EXPECT_EQ_INT(alloc(mem, 1 * MIB, false, &block), 0);
 }
+
+/* ---- blocks that come free behind the cursor ------------------------------------------------------------ */
+
+/* Blocks of the current slab's earlier words are reclaimed, then the cursor is dropped, as the service thread does. */
+TEST(a_dropped_cursor_forgets_what_came_free_behind_it)
+{
+	struct ltz_mem *mem = bare_new(8 * MIB);
+	struct ltz_lane *lane = lane_of(mem);
+	uint64_t ref[200];
+
+	for (unsigned i = 0; i < 200; i++)
+		ref[i] = alloc_ref(mem, 64);
+	for (unsigned i = 0; i < 100; i++)
+		ltz__block_retire(mem, ref[i]);
+	EXPECT_EQ_U64(ltz__lane_reclaim(mem, lane, UINT32_MAX, RECLAIM_CHEAP), 100);
+	ltz__lane_drop_cursors(lane);
+	for (unsigned i = 0; i < 2000; i++)
+		ASSERT_TRUE(ref_granule(alloc_ref(mem, 64)) < mem->granules);
+}
+
+TEST(blocks_that_came_free_behind_the_cursor_are_used_before_the_slab_is_left)
+{
+	struct ltz_mem *mem = bare_new(8 * MIB);
+	const struct ltz_class *cls = &mem->cls[ltz__class_of(mem, 2)];
+	uint64_t first = alloc_ref(mem, 64);
+
+	for (unsigned i = 1; i < cls->blocks; i++)
+		alloc_ref(mem, 64);
+	for (unsigned i = 0; i < 64; i++)
+		ltz__block_retire(mem, first + i * (uint64_t)cls->units);
+	EXPECT_EQ_U64(ltz__lane_reclaim(mem, lane_of(mem), UINT32_MAX, RECLAIM_CHEAP), 64);
+	for (unsigned i = 0; i < 64; i++)
+		EXPECT_EQ_U64(ref_granule(alloc_ref(mem, 64)), ref_granule(first));
+	EXPECT_TRUE(ref_granule(alloc_ref(mem, 64)) != ref_granule(first));
+}

@@ -327,35 +327,35 @@ TEST(helping_towards_a_slot_that_does_not_exist_is_damage)
 TEST(a_bucket_holds_as_many_keys_as_its_lines)
 {
 	struct ltz_mem *mem = pool_new(8 * MIB, 1);
-	uint64_t number[BUCKET_SLOTS_MAX + 1], next = 0, used;
+	uint64_t number[BUCKET_SLOTS_WRITERS + 1], next = 0, used;
 	struct ltz_table table = pool_table(mem);
 
-	for (unsigned i = 0; i <= BUCKET_SLOTS_MAX; i++) {
+	for (unsigned i = 0; i <= BUCKET_SLOTS_WRITERS; i++) {
 		number_in_bucket(mem, 1, 1, &next);
 		number[i] = next;
 	}
-	for (unsigned i = 0; i < BUCKET_SLOTS_MAX; i++) {
+	for (unsigned i = 0; i < BUCKET_SLOTS_WRITERS; i++) {
 		ASSERT_EQ_INT(put_number(mem, number[i], &i, sizeof(i)), 0);
 		EXPECT_EQ_U64(lines_used(load_acquire(&table.shm->lines)), i < 5 ? 0 : (i - 5) / 7 + 1);
 	}
 	EXPECT_EQ_U64(pool_table(mem).log2, 1); /* nobody grows it: there is no service thread */
-	for (unsigned i = 0; i < BUCKET_SLOTS_MAX; i++) {
+	for (unsigned i = 0; i < BUCKET_SLOTS_WRITERS; i++) {
 		unsigned value;
 
 		ASSERT_EQ_INT(get_number(mem, number[i], &value, sizeof(value), NULL), 0);
 		EXPECT_EQ_U64(value, i);
 	}
-	EXPECT_EQ_U64(ltz__map_count(mem), BUCKET_SLOTS_MAX);
+	EXPECT_EQ_U64(ltz__map_count(mem), BUCKET_SLOTS_WRITERS);
 	EXPECT_CLEAN(mem);
 	used = lines_used(load_acquire(&table.shm->lines));
-	for (unsigned i = 0; i < BUCKET_SLOTS_MAX; i++) { /* places of deleted keys are used again */
+	for (unsigned i = 0; i < BUCKET_SLOTS_WRITERS; i++) { /* places of deleted keys are used again */
 		ASSERT_EQ_INT(drop_number(mem, number[i]), 0);
 		ASSERT_EQ_INT(put_number(mem, number[i], &i, sizeof(i)), 0);
 	}
 	EXPECT_EQ_U64(lines_used(load_acquire(&table.shm->lines)), used);
-	ASSERT_EQ_INT(put_number(mem, number[BUCKET_SLOTS_MAX], "one too many", 12), 0);
+	ASSERT_EQ_INT(put_number(mem, number[BUCKET_SLOTS_WRITERS], "one too many", 12), 0);
 	EXPECT_TRUE(pool_table(mem).log2 > 1); /* the writer grew the table by itself */
-	EXPECT_EQ_U64(ltz__map_count(mem), BUCKET_SLOTS_MAX + 1);
+	EXPECT_EQ_U64(ltz__map_count(mem), BUCKET_SLOTS_WRITERS + 1);
 	EXPECT_CLEAN(mem);
 }
 

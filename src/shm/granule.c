@@ -217,19 +217,10 @@ static void turn_claims(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t fro
 		owner_cas(mem, from + i, claim, to);
 }
 
-/* What the system should keep when we stop taking: 1/64 of memory, at most 256 MiB. */
-static uint64_t margin_bytes(void)
-{
-	uint64_t margin = ltz__sys_total_bytes() / 64;
-
-	return margin < (256u << 20) ? margin : 256u << 20;
-}
-
 /* How many of `want` granules the system can give now; less than `least`: -ENOSPC. */
 static int64_t afford(unsigned least, unsigned want)
 {
-	uint64_t available = ltz__sys_available_bytes(), margin = margin_bytes();
-	uint64_t granules = available > margin ? (available - margin) >> SHM_GRANULE_LOG2 : 0;
+	uint64_t granules = ltz__sys_available_bytes() >> SHM_GRANULE_LOG2;
 
 	if (granules < least)
 		return -ENOSPC;

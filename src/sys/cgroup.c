@@ -24,7 +24,8 @@
 
 #include "sys/call.h"
 
-#define NO_LIMIT UINT64_MAX
+#define NO_LIMIT   UINT64_MAX
+#define MARGIN_MAX (UINT64_C(256) << 20)
 
 /* How one version of cgroups names things. */
 struct version {
@@ -92,6 +93,17 @@ static uint64_t idle_cache(const char *folder, const struct version *version)
 	return number_after(text, version->idle_cache, 0);
 }
 
+/*
+ * Of what is left below a limit, what may be taken: a 32nd of the limit, at
+ * most 256 MiB, stays for everybody's stacks, sockets and page tables.
+ */
+static uint64_t less_margin(uint64_t left, uint64_t limit)
+{
+	uint64_t margin = limit / 32 < MARGIN_MAX ? limit / 32 : MARGIN_MAX;
+
+	return left > margin ? left - margin : 0;
+}
+
 /* The lesser of least and what this one level leaves. */
 static uint64_t level_leaves(const char *folder, const struct version *version, uint64_t least)
 {
@@ -104,7 +116,9 @@ static uint64_t level_leaves(const char *folder, const struct version *version, 
 
 		limit = soft < limit ? soft : limit;
 	}
-	left = limit > usage ? limit - usage : 0;
+	if (limit == NO_LIMIT)
+		return least;
+	left = less_margin(limit > usage ? limit - usage : 0, limit);
 	if (left < least) /* memory.stat is dear: only where it matters */
 		left += idle_cache(folder, version);
 	return left < least ? left : least;
@@ -221,8 +235,9 @@ uint64_t ltz__sys_available_bytes(void)
 
 	if (read_text("/proc/meminfo", text, sizeof(text))) {
 		uint64_t available_kib = number_after(text, "MemAvailable:", NO_LIMIT / 1024);
+		uint64_t total_kib = number_after(text, "MemTotal:", 0);
 
-		least = available_kib * 1024;
+		least = less_margin(available_kib * 1024, total_kib * 1024);
 	}
 	if (read_text("/proc/self/cgroup", text, sizeof(text))) {
 		least = hierarchy_leaves(text, &v1, least);

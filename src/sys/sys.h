@@ -48,7 +48,7 @@ int64_t ltz__sys_next_data(int fd, uint64_t offset);
 /*
  * Bytes that this process may still take without meeting the kernel's limits:
  * the least of MemAvailable and what every level of its memory cgroup (v1 or
- * v2) leaves. Costs some file reads: ask once a batch, not once a block.
+ * v2) leaves, each less a margin. Costs some file reads: ask once a batch, not once a block.
  */
 uint64_t ltz__sys_available_bytes(void);
 uint64_t ltz__sys_total_bytes(void);   /* physical memory of the machine                 */

@@ -106,8 +106,8 @@ void ltz_prefetch(ltz_pool *pool, const ltz_key *keys, size_t count)
 
 	if (count > PREFETCH_MOST)
 		count = PREFETCH_MOST;
-	if (ltz__pool_enter(pool, &mem) < 0)
-		return;
+	if (ltz__pool_enter(pool, &mem) < 0 || !ltz__map_is_far(mem))
+		return; /* what is near needs no hint, and hashing twice is not free */
 	for (size_t i = 0; i < count; i++) {
 		if (!key_is_valid(&keys[i]))
 			return;

@@ -12,6 +12,7 @@
 #include "shm/member.h"
 #include "shm/slab.h"
 #include "store/map.h"
+#include "store/tick.h"
 #include "store/table.h"
 #include "sys/sys.h"
 
@@ -60,6 +61,9 @@ static const char *ask(struct check *check, const char *(*question)(struct check
 		let_time_pass();
 		bad = question(check, a, b);
 	}
+	/* what somebody left who died meanwhile is no damage either: settle it now, not at the next tick */
+	if (bad && !check->mem->readonly && ltz__adopt_dead(check->mem) > 0)
+		bad = question(check, a, b);
 	return bad;
 }
 
@@ -299,6 +303,8 @@ int ltz__check(struct ltz_mem *mem, void (*report_line)(void *context, const cha
 
 	if (!check.lane)
 		return -ENOMEM;
+	if (!mem->readonly)
+		ltz__adopt_dead(mem);
 	for (uint64_t g = 0; g < high; g++) {
 		const char *bad = ask(&check, granule_question, g, 0);
 

@@ -40,6 +40,8 @@ int ltz__map_expire(struct ltz_mem *mem, const struct ltz_hkey *key, uint64_t tt
 /* Deletes the record in block ref if it is still the key's and past its expiry. 0, LTZ_NOT_FOUND. */
 int ltz__map_expel(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_hkey *key, uint64_t ref, uint64_t now_ms);
 
+/* Is the index so large that its lines are probably not near? */
+bool ltz__map_is_far(const struct ltz_mem *mem);
 void ltz__map_prefetch_bucket(struct ltz_mem *mem, const struct ltz_hkey *key);
 void ltz__map_prefetch_record(struct ltz_mem *mem, const struct ltz_hkey *key);
 

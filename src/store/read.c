@@ -220,6 +220,10 @@ int ltz__map_get(struct ltz_mem *mem, const struct ltz_hkey *key, void *buf, siz
 
 /* ---- prefetching ---------------------------------------------------------------------- */
 
+#define NEAR_LOG2 15u /* buckets: 2 MiB, about a processor's own cache */
+
+bool ltz__map_is_far(const struct ltz_mem *mem) { return root_cur_log2(load_relaxed(&mem->header->root)) > NEAR_LOG2; }
+
 static struct shm_bucket *likely_bucket(struct ltz_mem *mem, const struct ltz_hkey *key)
 {
 	struct ltz_root root;

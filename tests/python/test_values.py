@@ -13,7 +13,9 @@ import os
 import pickle
 import struct
 import threading
+import time
 import uuid
+from random import Random
 from typing import Any
 
 import latzero
@@ -413,3 +415,14 @@ def test_any_nested_value(pool: latzero.Pool, value: Any) -> None:
     assert pickle.dumps(pool["k"]) == pickle.dumps(pickle.loads(pickle.dumps(value))) or exactly(
         pool["k"], value
     )
+
+
+def test_values_of_many_sizes_come_and_go(pool: latzero.Pool) -> None:
+    # beside the service thread, which takes idle memory back every 100 ms
+    random = Random(1)
+    end = time.monotonic() + 2.0
+    while time.monotonic() < end:
+        items = {i: bytes(int(2 ** random.uniform(3, 14))) for i in range(random.randrange(9))}
+        pool.clear()
+        pool.mset(items)
+        assert pool == items

@@ -223,6 +223,39 @@ static const char *judge_word(const struct ltz_mem *mem, uint64_t word, uint64_t
 	return slot_word(mem, hash, ref) == (word & ~SLOT_FROZEN) ? NULL : "a slot's hash bits are not its record's";
 }
 
+/* Do two slot words with equal hash bits name records of one key? Their bounds were checked by judge_word. */
+static bool same_key(const struct ltz_mem *mem, uint64_t a, uint64_t b)
+{
+	const struct shm_record *x = at_ref(mem, a & mem->ref_mask), *y = at_ref(mem, b & mem->ref_mask);
+	uint64_t x_room = ref_room(mem, a & mem->ref_mask), y_room = ref_room(mem, b & mem->ref_mask);
+	struct ltz_look p, q;
+
+	return record_look(x, x_room, load_acquire(&x->meta), &p) && record_look(y, y_room, load_acquire(&y->meta), &q) &&
+	       (p.meta & META_KEY_MASK) == (q.meta & META_KEY_MASK) &&
+	       equal_in_pool((const uint8_t *)x + p.key_offset, (const uint8_t *)y + q.key_offset, meta_key_size(p.meta));
+}
+
+/* The record words of one bucket so far; there is never more than one for a key. */
+struct seen {
+	unsigned count;
+	uint64_t word[BUCKET_SLOTS_MAX];
+};
+
+static const char *judge_slot(const struct ltz_mem *mem, uint64_t word, uint64_t t, unsigned log2, struct seen *seen)
+{
+	const char *bad;
+
+	if (!(word & SLOT_RECORD))
+		return NULL;
+	bad = judge_word(mem, word, t, log2);
+	for (unsigned i = 0; i < seen->count && !bad; i++)
+		if (((word ^ seen->word[i]) & mem->tag_mask) == 0 && same_key(mem, word, seen->word[i]))
+			bad = "a key is there twice";
+	if (!bad && seen->count < BUCKET_SLOTS_MAX)
+		seen->word[seen->count++] = word;
+	return bad;
+}
+
 /* Bucket t of the current table, if it is born. Changes while we look make the answer good. */
 static const char *bucket_question(struct check *check, uint64_t t, uint64_t root_word)
 {
@@ -230,6 +263,7 @@ static const char *bucket_question(struct check *check, uint64_t t, uint64_t roo
 	struct shm_bucket *bucket;
 	struct ltz_root root;
 	struct ltz_walk walk;
+	struct seen seen = {0};
 	const char *bad = NULL;
 	uint64_t a, slot = 0, *where = NULL;
 	int more;
@@ -252,7 +286,7 @@ static const char *bucket_question(struct check *check, uint64_t t, uint64_t roo
 		for (unsigned i = 0; i < walk.count && !bad; i++) {
 			where = &walk.slot[i];
 			slot = load_acquire(where);
-			bad = slot & SLOT_RECORD ? judge_word(mem, slot, t, root.cur.log2) : NULL;
+			bad = judge_slot(mem, slot, t, root.cur.log2, &seen);
 		}
 		more = bad ? 0 : ltz__walk_next(&walk);
 	} while (more > 0);

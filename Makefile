@@ -5,6 +5,7 @@
 PYTHON ?= python3
 PREFIX ?= /usr/local
 BUILD := build
+SECS ?= 60
 VENV := .venv
 RUN := $(VENV)/bin/python
 CMAKE := cmake -S . -G Ninja
@@ -16,7 +17,7 @@ PACKAGE := CMakeLists.txt pyproject.toml $(shell find include src python cmake -
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup build test check asan tsan tidy symbols model bench demo install clean \
+.PHONY: help setup build test check asan tsan tidy symbols model linear storm crash stop bench demo install clean \
 	build-release build-test build-asan build-tsan build-python
 
 help: ## this list
@@ -29,10 +30,10 @@ $(VENV)/.stamp: scripts/setup.sh requirements-dev.txt
 build: build-release build-python ## the C libraries (build/release) and the Python package (.venv)
 
 test: setup ## everything that a change must pass; ends with `N passed, N failed`
-	@$(RUN) scripts/run_tests.py unit proc python tidy symbols
+	@$(RUN) scripts/run_tests.py unit proc stress python tidy symbols
 
 check: setup ## test, and the C tests under the sanitizers
-	@$(RUN) scripts/run_tests.py unit proc python tidy symbols asan tsan
+	@$(RUN) scripts/run_tests.py unit proc stress python tidy symbols asan tsan
 
 asan: setup ## the C tests with address and undefined behaviour sanitizer
 	@$(RUN) scripts/run_tests.py asan
@@ -48,6 +49,23 @@ symbols: setup ## what the libraries export
 
 model: ## the SPIN models of the protocols (about five minutes)
 	@scripts/run_models.sh $(BUILD)/model
+
+linear: build-test ## histories of many processes, judged by Porcupine (needs go); SEED=
+	@mkdir -p $(BUILD)/linear
+	@cd tests/linear/check && go build -mod=mod -buildvcs=false -o ../../../$(BUILD)/linear/check .
+	@$(BUILD)/test/tests/linear $(BUILD)/linear/history $(SEED)
+	@$(BUILD)/linear/check $(BUILD)/linear/history
+	@rm $(BUILD)/linear/history # kept if it was refused
+
+storm: build-test ## many processes, killed and stopped at random, and what must be there; SECS=60 SEED=
+	@$(BUILD)/test/tests/storm -s $(SECS) $(if $(SEED),-r $(SEED))
+
+crash: build-test ## death at every instruction, then rules broken on purpose (about six minutes); SECS= SEED= OPS=insert,join
+	@$(BUILD)/test/tests/test_crash kill
+	@$(BUILD)/test/tests/crash_canaries canaries
+
+stop: build-test ## a member stopped at every instruction, and everybody else at work (about six minutes); SECS= SEED= OPS=
+	@$(BUILD)/test/tests/test_crash stop
 
 bench: build-release build-python $(VENV)/.stamp-bench ## the benchmarks (about five minutes); BENCH= more arguments
 	$(RUN) bench/run.py $(BENCH)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Runs sections of the tests and adds up their counts.
 
-    run_tests.py SECTION...     unit proc python tidy symbols asan tsan
+    run_tests.py SECTION...     unit proc stress python tidy symbols asan tsan
 
 Each section is built first (by make), then run. A section that cannot be
 built, or a program that ends without its counts, is one failure. The last
@@ -111,11 +111,12 @@ def run_symbols():
 SECTIONS = {
     "unit": lambda: run_built("test", "unit"),
     "proc": lambda: run_built("test", "proc"),
+    "stress": lambda: run_built("test", "model", "stress", "crash"),
     "python": run_python,
     "tidy": lambda: run_counted([sys.executable, "tests/tidy/tidy.py"]),
     "symbols": run_symbols,
-    "asan": lambda: run_built("asan", "unit", "proc"),
-    "tsan": lambda: run_built("tsan", "unit", "proc"),
+    "asan": lambda: run_built("asan", "unit", "proc", "model", "stress"),
+    "tsan": lambda: run_built("tsan", "unit", "proc", "model", "stress"),
 }
 
 

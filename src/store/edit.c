@@ -6,24 +6,19 @@
 #include "store/edit.h"
 
 #include "base/canary.h"
+#include "store/expiry.h"
 #include "store/resize.h"
 
 #include <errno.h>
 
 /* ---- filling a block ------------------------------------------------------------- */
 
-/*
- * A record that expires lowers its extent's due time before it is published
- * and after its version is there: the sweep resets due first and then reads
- * versions, so one of the two sees the other.
- * pairs with: store/expiry.c:sweep_extent
- */
 static void announce_expiry(struct ltz_mem *mem, uint64_t ref, uint64_t expires_ms)
 {
 	struct ltz_place place;
 
 	if (ltz__block_place(mem, ref, &place) == 0)
-		lower_seq_cst(&place.extent->due, expires_ms);
+		ltz__announce_expiry(place.extent, expires_ms);
 }
 
 LTZ_INLINE void fill(struct ltz_edit *edit, const struct ltz_content *content, unsigned flags)

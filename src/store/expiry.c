@@ -34,7 +34,7 @@ static uint64_t sweep_block(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t
                             uint8_t *key_copy, uint64_t *deleted)
 {
 	const struct shm_record *rec = at_ref(mem, ref);
-	/* 0: not complete; its writer lowers due after this. pairs with: store/edit.c:announce_expiry */
+	/* 0: not complete; its writer lowers due after this. pairs with: store/expiry.c:ltz__announce_expiry */
 	uint64_t version = load_acquire(&rec->version), meta = load_acquire(&rec->meta);
 	struct ltz_look look;
 	struct ltz_hkey key;
@@ -59,7 +59,7 @@ static uint64_t sweep_extent(struct ltz_mem *mem, struct ltz_lane *lane, struct 
 {
 	uint64_t marker = SWEEPING | (uint64_t)mem->row_index << SWEEP_ROW_SHIFT | (now & SWEEP_TIME), next = SHM_NEVER;
 
-	exchange_seq_cst(&extent->due, marker); /* before versions are read. pairs with: store/edit.c:announce_expiry */
+	exchange_seq_cst(&extent->due, marker); /* before versions are read. pairs with: store/expiry.c:ltz__announce_expiry */
 	for (uint32_t w = 0; w < shape->words; w++) {
 		uint64_t bits = load_acquire(&extent->bits[w]) & ~load_acquire(&extent->bits[shape->words + w]);
 
@@ -93,6 +93,20 @@ static uint64_t sweep_pinned(struct ltz_mem *mem, struct ltz_lane *lane, uint64_
 		next = sweep_extent(mem, lane, at_granule(mem, head), shape, now, key_copy, deleted);
 	store_release(&lane->shm->hr, 0);
 	return next;
+}
+
+void ltz__announce_expiry(struct shm_extent *extent, uint64_t expires_ms)
+{
+	for (;;) {
+		/* a full barrier also when nothing changes. pairs with: store/expiry.c:sweep_extent */
+		uint64_t due = fetch_or_seq_cst(&extent->due, 0), lower = expires_ms;
+
+		/* what the marker stands for must still be looked at if its sweep never ends */
+		if (due != SHM_NEVER && (due & SWEEPING) && (due & SWEEP_TIME) + SWEEP_LATE < lower)
+			lower = (due & SWEEP_TIME) + SWEEP_LATE;
+		if (due <= lower || cas_seq_cst(&extent->due, due, lower))
+			return;
+	}
 }
 
 uint64_t ltz__sweep(struct ltz_mem *mem, struct ltz_lane *lane, bool all, uint64_t *next_ms)

@@ -328,6 +328,21 @@ void scene_note_beside(struct scene *scene)
 	scene->now[BESIDE_KEY] = BESIDE_OTHER;
 }
 
+static bool resize_index(struct beside *b)
+{
+	struct ltz_lane *lane = &b->mem->lane[LANE_SERVICE];
+	struct ltz_root root;
+	uint64_t gen;
+	int result = ltz__table_enter(b->mem, lane, &root);
+
+	gen = root_gen(root.word);
+	if (result == 0)
+		result = ltz__resize(b->mem, lane, &root);
+	if (result || root_gen(load_acquire(&b->mem->header->root)) == gen)
+		return scene_wrong(b->scene, "resize gives %d", result);
+	return look(b, b->mem);
+}
+
 static bool change_key(struct beside *b, bool *early)
 {
 	struct scene *scene = b->scene;
@@ -338,6 +353,10 @@ static bool change_key(struct beside *b, bool *early)
 	*early = scene->key != NO_KEY && !before && scene_has(b->mem, b->key, scene->after);
 	if (!before && !*early)
 		return scene_wrong(scene, "get: neither the old nor the new state");
+	if (*early)
+		scene->now[b->key] = scene->after;
+	if (scene->resize_first && !resize_index(b))
+		return false;
 	result = scene_set(b->mem, b->key, A_NUMBER(5));
 	if (result || !scene_has(b->mem, b->key, A_NUMBER(5)))
 		return scene_wrong(scene, "set gives %d, or is not seen", result);
@@ -351,21 +370,6 @@ static bool change_key(struct beside *b, bool *early)
 	if (result)
 		return scene_wrong(scene, "insert gives %d", result);
 	scene->now[b->key] = BESIDE_LAST;
-	return look(b, b->mem);
-}
-
-static bool resize_index(struct beside *b)
-{
-	struct ltz_lane *lane = &b->mem->lane[LANE_SERVICE];
-	struct ltz_root root;
-	uint64_t gen;
-	int result = ltz__table_enter(b->mem, lane, &root);
-
-	gen = root_gen(root.word);
-	if (result == 0)
-		result = ltz__resize(b->mem, lane, &root);
-	if (result || root_gen(load_acquire(&b->mem->header->root)) == gen)
-		return scene_wrong(b->scene, "resize gives %d", result);
 	return look(b, b->mem);
 }
 
@@ -387,7 +391,7 @@ bool scene_beside(struct scene *scene, struct ltz_mem *mem, bool *early, bool fe
 	struct beside b = { .scene = scene, .mem = mem, .key = key_beside(scene), .few = few };
 
 	key_of(mem, b.key, &b.hkey);
-	if (!change_key(&b, early) || !resize_index(&b) || !join_and_leave(&b))
+	if (!change_key(&b, early) || (!scene->resize_first && !resize_index(&b)) || !join_and_leave(&b))
 		return false;
 	ltz__adopt_dead(mem); /* who left; never the stopped one */
 	if (!few)

@@ -3,6 +3,7 @@
  * operations.c - what victims do. Each entry is one piece of work that changes
  * the pool; together they pass every place where shm and store change it.
  */
+#include <errno.h>
 #include <stddef.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -131,6 +132,24 @@ static void aim_blob_away(struct scene *scene)
 {
 	scene_put(scene, 2, (struct state){ BLOB, 0, 0x5a });
 	aim(scene, 2, (struct state){ BLOB, 0, 0x33 });
+}
+
+/* Large values until there is no room for another. */
+static void fill_pool(struct scene *scene)
+{
+	for (unsigned k = 10; k < TARGET; k++) {
+		struct state state = { BLOB, 0, k };
+
+		if (scene_set(scene->first, k, state) != 0)
+			break;
+		scene->now[k] = state;
+	}
+	scene->key = TARGET; /* stays absent */
+}
+static int64_t find_no_room(struct scene *scene, struct ltz_mem **mem)
+{
+	(void)scene;
+	return scene_set(*mem, TARGET, (struct state){ BLOB, 0, 1 }) == -ENOSPC ? 0 : -1;
 }
 
 /* ---- the sweep ------------------------------------------------------------------------- */
@@ -376,27 +395,28 @@ static int64_t adopt(struct scene *scene, struct ltz_mem **mem)
 /* ---- all of them -------------------------------------------------------------------------------- */
 
 const struct operation operations[] = {
-	{ "insert", 3, 6, .setup = aim_insert, .prepare = own_slab, .run = set_key, .late = LATE_AFTER },
-	{ "replace", 3, 6, .setup = aim_replace, .prepare = own_slab, .run = set_key, .late = LATE_AFTER },
+	{ "insert", 3, 6, .every_stop = true, .setup = aim_insert, .prepare = own_slab, .run = set_key, .late = LATE_AFTER },
+	{ "replace", 3, 6, .every_stop = true, .setup = aim_replace, .prepare = own_slab, .run = set_key, .late = LATE_AFTER },
 	{ "replace own", 3, 6, .setup = aim_replace_own, .prepare = own_slab, .run = set_key, .late = LATE_AFTER },
-	{ "delete", 3, 6, .setup = aim_delete, .prepare = own_slab, .run = delete_key, .late = LATE_AFTER },
+	{ "delete", 3, 6, .every_stop = true, .setup = aim_delete, .prepare = own_slab, .run = delete_key, .late = LATE_AFTER },
 	{ "delete own", 3, 6, .setup = aim_delete_own, .prepare = own_slab, .run = delete_key, .late = LATE_AFTER },
-	{ "increment", 3, 6, .setup = aim_add, .prepare = own_slab, .run = add_key, .late = LATE_ADD },
+	{ "increment", 3, 6, .every_stop = true, .setup = aim_add, .prepare = own_slab, .run = add_key, .late = LATE_ADD },
 	{ "set expiry", 3, 6, .setup = aim_expiry, .prepare = own_slab, .run = expire_key, .late = LATE_EXPIRES, .expires = true },
 	{ "append line", 1, 0, .setup = fill_bucket, .prepare = bare_slab, .run = set_key, .late = LATE_AFTER },
 	{ "first block", 3, 6, .setup = punch_all, .run = set_key, .late = LATE_AFTER },
 	{ "publish 1 MiB", 3, 6, .setup = aim_blob, .run = set_key, .late = LATE_AFTER },
 	{ "replace 1 MiB", 3, 6, .setup = aim_blob_away, .run = set_key, .late = LATE_AFTER },
+	{ "no memory", 3, 6, .kill_only = true, .size_mib = 2, .setup = fill_pool, .run = find_no_room },
 	{ "sweep", 3, 6, .setup = aim_expired, .prepare = two_hours_later, .run = sweep, .expires = true },
 	{ "migrate", 1, 9, .setup = begin_resize_aim, .prepare = bare_slab, .run = set_key, .late = LATE_AFTER },
 	{ "grow inline", 1, 9, .run = resize_inline },
-	{ "grow by tick", 1, 12, .run = grow_by_tick },
-	{ "renew by tick", 1, 12, .setup = leave_few, .run = renew_by_tick },
-	{ "shrink by tick", 1, 3, .setup = grow_twice, .prepare = bare_slab, .run = delete_and_shrink, .late = LATE_AFTER },
+	{ "grow by tick", 1, 12, .lengthy = true, .run = grow_by_tick },
+	{ "renew by tick", 1, 12, .lengthy = true, .setup = leave_few, .run = renew_by_tick },
+	{ "shrink by tick", 1, 3, .lengthy = true, .setup = grow_twice, .prepare = bare_slab, .run = delete_and_shrink, .late = LATE_AFTER },
 	{ "tend tables", 1, 6, .prepare = resize_twice, .run = tend_tables },
 	{ "reclaim", 3, 6, .prepare = retire_own, .run = reclaim },
 	{ "punch", 3, 6, .run = punch },
-	{ "idle ticks", 3, 6, .prepare = retire_own, .run = idle_ticks },
+	{ "idle ticks", 3, 6, .lengthy = true, .prepare = retire_own, .run = idle_ticks },
 	{ "join", 3, 6, .joins = true, .run = join },
 	{ "join first", 1, 0, .alone = true, .joins = true, .run = join },
 	{ "leave", 3, 6, .setup = expect_own, .prepare = own_slab, .run = leave },

@@ -116,7 +116,8 @@ bool point_stop(struct course *course, struct point point, bool *lost, char *why
 	bool good, early = false, ended = victim.ended;
 	uint32_t steps;
 
-	if (chance % COUNTED_ONE_IN == 0)
+	scene.resize_first = chance / 256 % 2;
+	if (course->board->unhindered && chance % COUNTED_ONE_IN == 0)
 		good = count_beside(course, &scene, STEPS_BOUND(course->board->unhindered), &steps, &early);
 	else
 		good = first_beside(&scene, &early);
@@ -150,14 +151,14 @@ static bool count_unhindered(struct course *course, char *why, size_t size)
 	return end(&scene, good, why, size);
 }
 
-bool point_none(struct course *course, enum mode mode, char *why, size_t size)
+bool point_none(struct course *course, bool count, char *why, size_t size)
 {
 	struct scene scene;
 	struct victim victim;
 	bool good;
 
 	course->board->pages = 0;
-	if (mode == STOP && !count_unhindered(course, why, size))
+	if (count && !count_unhindered(course, why, size))
 		return false;
 	scene_open(&scene, course->op, told_of(course));
 	victim = victim_start(scene_victim, &scene);

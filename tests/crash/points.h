@@ -44,7 +44,7 @@ enum mode { KILL, STOP };
 /* One point; false: why says what is wrong. *lost: the victim was not brought there. */
 bool point_kill(struct course *course, struct point point, bool *lost, char *why, size_t size);
 bool point_stop(struct course *course, struct point point, bool *lost, char *why, size_t size);
-/* The work without a kill: sets board->pages (and unhindered). */
-bool point_none(struct course *course, enum mode mode, char *why, size_t size);
+/* The work without a kill: sets board->pages and, if wanted, unhindered. */
+bool point_none(struct course *course, bool count, char *why, size_t size);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "shm/granule.h"
@@ -119,7 +120,7 @@ static void fix_hashes(int fd)
 
 void scene_open(struct scene *scene, const struct operation *op, struct told *told)
 {
-	struct ltz_mem_options options = { .max_size_bytes = 8 * MIB, .min_buckets_log2 = op->log2 };
+	struct ltz_mem_options options = { .max_size_bytes = (op->size_mib ? op->size_mib : 8) * MIB, .min_buckets_log2 = op->log2 };
 	uint64_t rows = ROWS_BACKED * sizeof(struct shm_row);
 	int result;
 
@@ -149,8 +150,12 @@ void scene_leave_parent(struct scene *scene)
 
 void scene_close(struct scene *scene)
 {
+	struct stat status;
+
 	if (scene->first)
 		ltz__map_detach(scene->first);
+	if (scene->watched && fstat(scene->fd, &status) == 0)
+		ltz__sys_unmap(scene->watched, (uint64_t)status.st_size);
 	ltz__sys_close(scene->fd);
 }
 
@@ -175,37 +180,51 @@ void scene_victim(void *context)
 
 /* ---- has anything changed? ----------------------------------------------------------------------- */
 
-static uint64_t last_sum;
-
 static uint64_t sum_words(uint64_t sum, const void *from, uint64_t bytes)
 {
 	const uint64_t *word = from;
+	uint64_t part[4] = { sum, 1, 2, 3 };
 
-	for (uint64_t i = 0; i < bytes / 8; i++)
-		sum = (sum ^ word[i]) * 0x9e3779b97f4a7c15u + (sum >> 29);
-	return sum;
+	for (uint64_t i = 0; i < bytes / 32; i++)
+		for (unsigned k = 0; k < 4; k++)
+			part[k] = (part[k] ^ word[4 * i + k]) * 0x9e3779b97f4a7c15u + (part[k] >> 29);
+	return part[0] ^ part[1] * 3 ^ part[2] * 5 ^ part[3] * 7;
 }
 
 /*
- * Reads header, directory, members, owner words and the granules that are not
- * VIRGIN, through `first`; without it everything counts as changed.
+ * Reads, through a mapping of its own, header, directory, members, owner words
+ * and the heads of extents: of tables longer than a granule and of large
+ * values only the beginning, as the rest is changed by the C library's copies.
  */
 bool scene_changed(void *context)
 {
+	static uint64_t last_sum;
 	struct scene *scene = context;
-	struct ltz_mem *mem = scene->first;
-	uint64_t sum, before = last_sum;
+	uint64_t sum, high, *owners;
+	struct shm_header *header;
+	struct stat status;
 
-	if (!mem)
-		return true;
-	sum = sum_words(1, mem->base, 131072 + ROWS_BACKED * sizeof(struct shm_row));
-	sum = sum_words(sum, mem->owners, mem->granules * 8);
-	for (uint64_t g = 0; g < ltz__granules_high(mem); g++) {
-		unsigned kind = owner_kind(owner_load(mem, g));
-
-		if (kind != OWNER_VIRGIN && kind != OWNER_FREE)
-			sum = sum_words(sum, at_granule(mem, g), SHM_GRANULE);
+	if (!scene->watched) {
+		fstat(scene->fd, &status);
+		if (ltz__sys_map(scene->fd, 0, (uint64_t)status.st_size, false, &scene->watched) < 0)
+			die("map", -1);
 	}
+	header = scene->watched;
+	owners = (uint64_t *)((uint8_t *)header + header->geometry.owners_offset);
+	high = load_acquire(&header->granules_high);
+	sum = sum_words(1, header, 131072 + ROWS_BACKED * sizeof(struct shm_row));
+	sum = sum_words(sum, owners, (high + 3) / 4 * 32);
+	for (uint64_t g = 0; g < high; g++) {
+		unsigned kind = owner_kind(owners[g]);
+		const uint8_t *granule = (uint8_t *)header + header->geometry.space_offset + granule_offset(g);
+
+		if (kind == OWNER_RUN || kind == OWNER_CLAIM)
+			sum = sum_words(sum, granule, 4096);
+		else if (kind == OWNER_SLAB || kind == OWNER_TABLE)
+			sum = sum_words(sum, granule, SHM_GRANULE);
+	}
+	if (sum == last_sum)
+		return false;
 	last_sum = sum;
-	return sum != before;
+	return true;
 }

@@ -47,10 +47,12 @@ struct scene {
 	const struct operation *op;
 	int fd;
 	struct ltz_mem *first;
+	void *watched;            /* the whole pool, read-only: of scene_changed */
 	struct told *told;
 	struct state now[KEYS];   /* without the victim's work          */
 	struct state after;       /* the op's key with the victim's work */
 	unsigned key;             /* the op's key, or NO_KEY            */
+	bool resize_first;        /* beside a stopped victim: before the key is changed */
 	char why[200];            /* what is wrong; "": nothing         */
 };
 
@@ -68,6 +70,10 @@ struct operation {
 	bool alone;         /* nobody is there before the victim            */
 	bool expires;       /* some of its keys have a time to live         */
 	bool joins;         /* the victim attaches in run                   */
+	unsigned size_mib;  /* of the pool; 0: 8                           */
+	bool lengthy;       /* tens of thousands of instructions           */
+	bool kill_only;     /* beside it there is no room to do everything     */
+	bool every_stop;    /* stopped at every instruction, not only at some */
 	enum late late;
 	/* by `first`; sets key and after */
 	void (*setup)(struct scene *scene);

@@ -10,16 +10,19 @@
  * stop      the same with a victim that only stands still: others do everything
  *           meanwhile, then it goes on.
  * canaries  (the build with broken rules) each broken rule must be found out.
- * nothing   kill and stop at points chosen at random, at most 35 seconds.
+ * nothing   kill and stop at points chosen at random, for about half a minute.
  *
- * Environment: SECS= limit of the whole, SEED= of the hashes and of the choice,
- * OPS= only operations whose names contain one of these words (a,b,c).
+ * Environment: SECS= limit of the whole (then a sample), SEED= of the hashes and of the choice,
+ * OPS= only operations whose names contain one of these words (a,b,c),
+ * CANARIES= likewise.
  *
  * Which points: every instruction of latzero's own code. Left out, but for one
- * in 64, are those executed more than 16 times before at which no word of the
- * pool has changed since the instruction before: the state left behind is one
- * already tried. Inside of what the C library executes (copies, system calls)
- * a few points are chosen.
+ * in 64, are those executed more than 16 times before (twice in work of more
+ * than 20,000 instructions) at which no word of the pool has changed since the
+ * instruction before: the state left behind is one already tried. Inside of
+ * what the C library executes (copies, system calls) one point is chosen, or
+ * four if it changes the pool. Stops, but for those of the operations on one
+ * key: wherever the pool changes, and 200 more.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -34,8 +37,13 @@
 #include "base/canary.h"
 #include "points.h"
 
-#define SAMPLE_SECS 35u
+#define SAMPLE_SECS 26u
+#define LENGTHY     4u /* operations with the flag */
 #define SAME_ONE_IN 64u
+#define OFTEN       16u
+#define SELDOM      2u
+#define STOPS_MORE  200u /* beside those where the pool changes */
+#define STEPS_LONG  20000u
 #define INSIDE_FEW  4u
 
 static struct board *board;
@@ -72,6 +80,23 @@ static void add_point(struct course *course, uint32_t step, uint32_t inside)
 	course->point[course->points++] = (struct point){ step, inside };
 }
 
+/* Does the excursion of this step change the pool? */
+static bool touches(const struct trace *trace, uint32_t i) { return i + 1 >= trace->steps || !trace->same[i + 1]; }
+
+/* Is this step worth a victim? */
+static bool chosen(const struct course *course, uint32_t i)
+{
+	const struct trace *trace = &course->trace;
+
+	if (run.sample)
+		return trace->times[i] <= SELDOM;
+	if (!trace->same[i])
+		return true;
+	if (run.mode == STOP && !course->op->every_stop)
+		return random_number() % trace->steps < STOPS_MORE;
+	return trace->times[i] <= (trace->steps > STEPS_LONG ? SELDOM : OFTEN) || random_number() % SAME_ONE_IN == 0;
+}
+
 static void choose_points(struct course *course)
 {
 	const struct trace *trace = &course->trace;
@@ -81,10 +106,10 @@ static void choose_points(struct course *course)
 	for (uint32_t i = 0; i < trace->steps; i++) {
 		unsigned length = trace->inside[i];
 
-		if (trace->same[i] && random_number() % SAME_ONE_IN)
+		if (!chosen(course, i))
 			continue;
 		add_point(course, i, 0);
-		for (unsigned k = 0; k < INSIDE_FEW && k < length; k++)
+		for (unsigned k = 0; k < (touches(trace, i) ? INSIDE_FEW : 1) && k < length; k++)
 			add_point(course, i, 1 + (unsigned)(random_number() % length));
 	}
 	add_point(course, trace->steps, 0);
@@ -198,6 +223,12 @@ static void show_failures(const struct course *course)
 	}
 }
 
+static bool never(void *context)
+{
+	(void)context;
+	return false;
+}
+
 static bool record(struct course *course)
 {
 	struct scene scene;
@@ -205,44 +236,72 @@ static bool record(struct course *course)
 
 	scene_open(&scene, course->op, &board->told[0]);
 	victim = victim_start(scene_victim, &scene);
-	trace_record(&course->trace, &victim, scene_changed, &scene);
+	trace_record(&course->trace, &victim, run.sample ? never : scene_changed, &scene);
 	victim_kill(&victim);
 	scene_close(&scene);
 	return victim.ended;
 }
 
-/* One operation, one line of the table. True: nothing was found. */
-static bool try_operation(const struct operation *op, uint64_t until_ns)
+static void print_line(const struct course *course, uint64_t begun)
 {
-	struct course course = { .op = op, .board = board };
-	uint64_t begun = now_ns();
+	const char *name = course->op->name;
 	uint32_t inside = 0;
+
+	for (uint32_t i = 0; i < course->points && i < board->tried; i++)
+		inside += course->point[i].inside > 0;
+	printf("  %-15s %7u steps %7u of %7u points (%u in libc), %u lost, %u failed, %.1f s", name, course->trace.steps,
+	       board->tried, course->points, inside, board->lost, board->failed, (double)(now_ns() - begun) / 1e9);
+	if (board->unhindered)
+		printf(", others' steps %u, at most %u", board->unhindered, board->most_steps);
+	puts(run.sample && run.mode == STOP ? " (stopped)" : "");
+	show_failures(course);
+	fflush(stdout);
+}
+
+/* One operation, one line of the table. True: nothing was found. */
+static bool try_recorded(struct course *course, enum mode mode, uint64_t until_ns)
+{
+	uint64_t begun = now_ns();
 	char why[200];
 
+	run.mode = mode;
 	memset(board, 0, sizeof(*board));
 	board->deadline_ns = until_ns;
-	if (!point_none(&course, run.mode, why, sizeof(why))) {
-		printf("  %-15s FAILED, and nobody was %s: %s\n", op->name, run.mode == KILL ? "killed" : "stopped", why);
+	if (!point_none(course, mode == STOP && !run.sample, why, sizeof(why))) {
+		printf("  %-15s FAILED, and nobody was %s: %s\n", course->op->name, mode == KILL ? "killed" : "stopped", why);
 		return false;
 	}
+	choose_points(course);
+	share_out(course);
+	print_line(course, begun);
+	free(course->point);
+	return board->failed == 0 && board->tried > 0;
+}
+
+struct tally {
+	unsigned passed, failed;
+};
+
+static void count_outcome(struct tally *tally, bool good) { ++*(good ? &tally->passed : &tally->failed); }
+
+/* share_ns: how long it may take, recording included; 0: as long as it takes. */
+static void try_operation(const struct operation *op, bool kill, bool stop, uint64_t share_ns, struct tally *tally)
+{
+	struct course course = { .op = op, .board = board };
+	uint64_t until = share_ns ? now_ns() + share_ns : UINT64_MAX, least = SECOND_NS / 8, half;
+
+	stop = stop && !op->kill_only;
 	if (!record(&course)) {
 		printf("  %-15s FAILED: no end after %u steps\n", op->name, course.trace.steps);
-		return false;
+		tally->failed++;
+	} else {
+		half = share_ns && until > now_ns() ? (until - now_ns()) / (kill + stop ? kill + stop : 1) : 0;
+		if (kill)
+			count_outcome(tally, try_recorded(&course, KILL, share_ns ? now_ns() + half + least : until));
+		if (stop)
+			count_outcome(tally, try_recorded(&course, STOP, share_ns ? now_ns() + half + least : until));
 	}
-	choose_points(&course);
-	share_out(&course);
-	for (uint32_t i = 0; i < course.points && i < board->tried; i++)
-		inside += course.point[i].inside > 0;
-	printf("  %-15s %7u steps %7u of %7u points (%u in libc), %u lost, %u failed, %.1f s", op->name, course.trace.steps,
-	       board->tried, course.points, inside, board->lost, board->failed, (double)(now_ns() - begun) / 1e9);
-	if (run.mode == STOP)
-		printf(", others' steps %u, at most %u", board->unhindered, board->most_steps);
-	putchar('\n');
-	show_failures(&course);
-	fflush(stdout);
 	trace_free(&course.trace);
-	free(course.point);
-	return board->failed == 0 && board->tried > 0;
 }
 
 static bool wanted(const char *name, const char *filter)
@@ -258,34 +317,44 @@ static bool wanted(const char *name, const char *filter)
 	return false;
 }
 
-/* All wanted operations; adds to the counts. */
-static void try_all(enum mode mode, uint64_t limit_ns, unsigned *passed, unsigned *failed)
+/* Of the lengthy ones a sample has one. */
+static bool is_due(unsigned i, bool kill)
+{
+	const struct operation *op = &operations[i];
+	unsigned lengthy = 0;
+
+	for (unsigned k = 0; k < i; k++)
+		lengthy += operations[k].lengthy;
+	return wanted(op->name, run.filter) && (kill || !op->kill_only) &&
+	       !(run.sample && !run.filter && op->lengthy && lengthy != crash_seed % LENGTHY);
+}
+
+static void try_all(bool kill, bool stop, uint64_t limit_ns, struct tally *tally)
 {
 	uint64_t begun = now_ns();
 	unsigned left = 0;
 
-	run.mode = mode;
-	printf("%s\n", mode == KILL ? "killed" : "stopped");
 	for (unsigned i = 0; i < operation_count; i++)
-		left += wanted(operations[i].name, run.filter);
+		left += is_due(i, kill);
 	for (unsigned i = 0; i < operation_count; i++) {
-		uint64_t now = now_ns(), until = UINT64_MAX;
+		uint64_t now = now_ns(), share = 0;
 
-		if (!wanted(operations[i].name, run.filter))
+		if (!is_due(i, kill))
 			continue;
-		if (limit_ns) /* in equal shares of what is left */
-			until = now + (begun + limit_ns > now ? (begun + limit_ns - now) / left : 1);
+		if (limit_ns) /* equal shares of what is left */
+			share = begun + limit_ns > now ? (begun + limit_ns - now) / left : 1;
 		left--;
-		if (try_operation(&operations[i], until))
-			++*passed;
-		else
-			++*failed;
+		try_operation(&operations[i], kill, stop, share, tally);
 	}
+	if (run.sample && !run.filter)
+		printf("  left out of a sample: %u of the lengthy operations\n", LENGTHY - 1);
 }
 
 /* ---- canaries --------------------------------------------------------------------------------- */
 
 #ifdef LTZ_CANARY
+unsigned ltz__canary;
+
 static const struct {
 	const char *what;
 	unsigned canary;
@@ -300,62 +369,59 @@ static const struct {
 	{ "the row released before the work is done", CANARY_ROW_EARLY, KILL, "adopt" },
 	{ "an adopted extent is not swept", CANARY_NO_SWEEP, KILL, "insert" },
 	{ "a run's head goes before its parts", CANARY_HEAD_FIRST, KILL, "reclaim" },
-	{ "a torn down granule is not punched", CANARY_NO_PUNCH, KILL, "first block,punch" },
+	{ "a torn down granule is not punched", CANARY_NO_PUNCH, KILL, "first block" },
 	{ "others' inserts are not helped", CANARY_NO_HELP, STOP, "insert" },
-	{ "slots are copied without freezing", CANARY_NO_FREEZE, STOP, "migrate" },
+	{ "slots are copied without freezing", CANARY_NO_FREEZE, STOP, "replace" },
 };
 
-static void try_canaries(unsigned *passed, unsigned *failed)
+static void try_canaries(struct tally *tally)
 {
 	run.until_first = true;
 	for (unsigned i = 0; i < sizeof(canaries) / sizeof(canaries[0]); i++) {
-		unsigned sound = 0, caught = 0;
+		struct tally found = { 0, 0 };
 
-		if (!wanted(canaries[i].what, run.filter))
+		if (!wanted(canaries[i].what, getenv("CANARIES")))
 			continue;
 		printf("canary: %s\n", canaries[i].what);
 		ltz__canary = canaries[i].canary;
-		run.mode = canaries[i].mode;
-		for (unsigned k = 0; k < operation_count && !caught; k++)
+		for (unsigned k = 0; k < operation_count && !found.failed; k++)
 			if (wanted(operations[k].name, canaries[i].filter))
-				*(try_operation(&operations[k], UINT64_MAX) ? &sound : &caught) += 1;
-		printf("  %s\n", caught ? "caught" : "NOT CAUGHT");
-		++*(caught ? passed : failed);
+				try_operation(&operations[k], canaries[i].mode == KILL, canaries[i].mode == STOP, 0, &found);
+		printf("  %s\n", found.failed ? "caught" : "NOT CAUGHT");
+		count_outcome(tally, found.failed > 0);
 	}
 }
 #else
-static void try_canaries(unsigned *passed, unsigned *failed)
+static void try_canaries(struct tally *tally)
 {
-	(void)passed;
 	puts("this build has no canaries");
-	++*failed;
+	tally->failed++;
 }
 #endif
 
 int main(int argc, char **argv)
 {
 	const char *mode = argc > 1 ? argv[1] : "", *secs = getenv("SECS"), *seed = getenv("SEED");
-	unsigned passed = 0, failed = 0;
+	bool kill = strcmp(mode, "stop") != 0, stop = strcmp(mode, "kill") != 0;
 	uint64_t limit_ns = secs && *secs ? strtoull(secs, NULL, 0) * SECOND_NS : 0;
+	struct tally tally = { 0, 0 };
 
 	crash_seed = seed && *seed ? strtoull(seed, NULL, 0) : now_ns() >> 10 & 0xffffff;
 	random_state = crash_seed;
 	run.filter = getenv("OPS");
-	run.sample = limit_ns || !*mode;
 	printf("test_crash %s (SEED=%llu)\n", mode, (unsigned long long)crash_seed);
 	board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (board == MAP_FAILED)
 		return 2;
 	if (!*mode && !limit_ns)
 		limit_ns = SAMPLE_SECS * SECOND_NS;
-	if (strcmp(mode, "canaries") == 0)
-		try_canaries(&passed, &failed);
-	else if (*mode)
-		try_all(strcmp(mode, "stop") == 0 ? STOP : KILL, limit_ns, &passed, &failed);
-	else {
-		try_all(KILL, limit_ns / 2, &passed, &failed);
-		try_all(STOP, limit_ns / 2, &passed, &failed);
+	run.sample = limit_ns > 0;
+	if (strcmp(mode, "canaries") == 0) {
+		run.sample = false;
+		try_canaries(&tally);
+	} else {
+		try_all(kill, stop, limit_ns, &tally);
 	}
-	printf("%u passed, %u failed\n", passed, failed);
-	return failed > 0 || passed == 0;
+	printf("%u passed, %u failed\n", tally.passed, tally.failed);
+	return tally.failed > 0 || tally.passed == 0;
 }

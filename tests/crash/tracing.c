@@ -79,17 +79,17 @@ void victim_finish(struct victim *victim)
 
 bool victim_exit(struct victim *victim)
 {
-	int status = victim->status;
+	int status = victim->status, signal = 0;
 
-	if (victim->broken && (WIFEXITED(status) || WIFSIGNALED(status)))
+	if (victim->broken)
 		return false;
-	ptrace(PTRACE_CONT, victim->pid, 0, victim->broken && WIFSTOPPED(status) ? WSTOPSIG(status) : 0);
-	while (waitpid(victim->pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (WIFSTOPPED(status)) { /* a signal on the way out */
-		victim_kill(victim);
-		return false;
-	}
+	do { /* the trap of crash_end may still be before it */
+		ptrace(PTRACE_CONT, victim->pid, 0, signal);
+		while (waitpid(victim->pid, &status, 0) < 0 && errno == EINTR)
+			;
+		if (WIFSTOPPED(status) && WSTOPSIG(status) != SIGTRAP)
+			signal = WSTOPSIG(status);
+	} while (WIFSTOPPED(status));
 	victim->status = status;
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
@@ -156,40 +156,70 @@ static uint32_t step_own(struct victim *victim, uint32_t count)
 
 /* ---- recording ------------------------------------------------------------------------- */
 
-/* How often each instruction was executed: open addressing by its address. */
+/* What is known of each instruction: open addressing by its address. */
 #define COUNTS (1u << 16)
 struct counts {
 	uint64_t rip[COUNTS];
 	uint32_t times[COUNTS];
+	uint32_t last[COUNTS]; /* step + 1 of the last execution */
 };
 
-static uint32_t count_one(struct counts *counts, uint64_t rip)
+static uint32_t find_count(const struct counts *counts, uint64_t rip)
 {
 	uint32_t i = (uint32_t)(rip * 0x9e3779b97f4a7c15u >> 48) % COUNTS;
 
 	while (counts->rip[i] && counts->rip[i] != rip)
 		i = (i + 1) % COUNTS;
-	counts->rip[i] = rip;
-	return ++counts->times[i];
+	return i;
 }
 
-/* What reaching a step costs from each anchor, in single steps: a trap that is hit again costs two. */
-static void choose_anchors(struct trace *trace)
+/* The first entry of `stack` that is >= from: with the least cost of all steps from there on. */
+static uint32_t cheapest(const uint32_t *stack, uint32_t n, uint32_t from)
 {
-	for (uint32_t i = 0; i < trace->steps; i++) {
-		uint32_t best = i, cost = i; /* 0: single steps all the way */
+	uint32_t low = 0, high = n - 1;
 
-		trace->anchor[i] = 0;
-		for (uint32_t back = 0; back <= i && back < cost; back++) {
-			uint32_t j = i - back, now = back + 2 * trace->times[j] - 1;
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
 
-			if (now < cost) {
-				cost = now;
-				best = j;
-				trace->anchor[i] = best;
-			}
-		}
+		if (stack[middle] < from)
+			low = middle + 1;
+		else
+			high = middle;
 	}
+	return stack[low];
+}
+
+/*
+ * The shortest way to each step: a single step from the one before, or a trap
+ * from any step after this instruction's last execution.
+ */
+static void choose_ways(struct trace *trace)
+{
+	uint32_t *cost = calloc(trace->steps + 1, sizeof(*cost)), *stack = calloc(trace->steps + 1, sizeof(*stack));
+	struct counts *counts = calloc(1, sizeof(*counts));
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < trace->steps; i++) {
+		uint32_t c = find_count(counts, trace->rip[i]);
+
+		if (i > 0) {
+			uint32_t from = i - 1;
+
+			if (counts->last[c] < i) /* 0: never; last + 1: the step after it */
+				from = cheapest(stack, n, counts->last[c]);
+			trace->by_trap[i] = counts->last[c] < i && cost[from] < cost[i - 1];
+			trace->from[i] = trace->by_trap[i] ? from : i - 1;
+			cost[i] = cost[trace->from[i]] + 1;
+		}
+		counts->rip[c] = trace->rip[i];
+		counts->last[c] = i + 1;
+		while (n && cost[stack[n - 1]] >= cost[i])
+			n--;
+		stack[n++] = i;
+	}
+	free(cost);
+	free(stack);
+	free(counts);
 }
 
 void trace_record(struct trace *trace, struct victim *victim, bool (*changed)(void *context), void *context)
@@ -200,18 +230,19 @@ void trace_record(struct trace *trace, struct victim *victim, bool (*changed)(vo
 	*trace = (struct trace){
 		.rip = calloc(STEPS_MOST, sizeof(*trace->rip)), .times = calloc(STEPS_MOST, sizeof(*trace->times)),
 		.inside = calloc(STEPS_MOST, sizeof(*trace->inside)), .same = calloc(STEPS_MOST, 1),
-		.anchor = calloc(STEPS_MOST, sizeof(*trace->anchor)),
+		.from = calloc(STEPS_MOST, sizeof(*trace->from)), .by_trap = calloc(STEPS_MOST, 1),
 	};
-	while (!victim->ended && !victim->broken && n < STEPS_MOST) {
+	for (; !victim->ended && !victim->broken && n < STEPS_MOST; n++) {
+		uint32_t c = find_count(counts, victim->rip);
+
+		counts->rip[c] = victim->rip;
 		trace->rip[n] = victim->rip;
-		trace->times[n] = count_one(counts, victim->rip);
-		if (trace->times[n] > OFTEN)
-			trace->same[n] = !changed(context);
+		trace->times[n] = ++counts->times[c];
+		trace->same[n] = !changed(context);
 		trace->inside[n] = (uint16_t)step_own(victim, INSIDE_MOST);
-		n++;
 	}
 	trace->steps = n;
-	choose_anchors(trace);
+	choose_ways(trace);
 	free(counts);
 }
 
@@ -221,44 +252,42 @@ void trace_free(struct trace *trace)
 	free(trace->times);
 	free(trace->inside);
 	free(trace->same);
-	free(trace->anchor);
+	free(trace->from);
+	free(trace->by_trap);
 }
 
 /* ---- going there --------------------------------------------------------------------------- */
 
-static bool go_to_anchor(const struct trace *trace, struct victim *victim, uint32_t anchor)
+/* Along the recorded way. False: somewhere it went another way. */
+static bool go(const struct trace *trace, struct victim *victim, uint32_t at)
 {
-	uint64_t rip = trace->rip[anchor];
-	uint32_t hits = victim->rip == rip;
+	uint32_t *way = malloc((at + 1) * sizeof(*way)), n = 0;
+	bool there = way != NULL;
 
-	while (hits < trace->times[anchor]) {
-		if (victim->rip == rip)
+	for (uint32_t i = at; i && there; i = trace->from[i])
+		way[n++] = i;
+	while (n && there) {
+		uint32_t i = way[--n];
+
+		if (!trace->by_trap[i])
 			step_own(victim, 0);
-		if (victim->broken || victim->ended)
-			return false;
-		if (victim->rip != rip && !run_to_trap(victim, rip))
-			return false;
-		hits++;
+		else if (victim->rip != trace->rip[i])
+			run_to_trap(victim, trace->rip[i]);
+		there = !victim->broken && !victim->ended && victim->rip == trace->rip[i];
 	}
-	return true;
+	free(way);
+	return there;
 }
 
 bool trace_reach(const struct trace *trace, struct victim *victim, uint32_t at, uint32_t inside)
 {
-	uint32_t i;
-
 	if (at >= trace->steps) {
 		victim_finish(victim);
 		return victim->ended;
 	}
-	i = trace->anchor[at];
-	if (i && !go_to_anchor(trace, victim, i))
+	if (!go(trace, victim, at))
 		return false;
-	for (; i < at && !victim->broken && !victim->ended; i++)
-		step_own(victim, 0);
-	if (victim->broken || victim->ended || victim->rip != trace->rip[at])
-		return false;
-	for (i = 0; i < inside && !victim->broken; i++)
+	for (uint32_t i = 0; i < inside && !victim->broken; i++)
 		step(victim);
 	return !victim->broken;
 }

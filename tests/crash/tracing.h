@@ -46,7 +46,8 @@ struct trace {
 	uint32_t *times;    /* how often this instruction was executed so far, 1 .. */
 	uint16_t *inside;   /* instructions of the step's excursion, up to INSIDE_MOST */
 	uint8_t *same;      /* memory is what it was at the step before           */
-	uint32_t *anchor;   /* where to begin to single-step on the way there     */
+	uint32_t *from;     /* the step before it on the shortest way there ...   */
+	uint8_t *by_trap;   /* ... and whether a trap leads from there, or a step */
 	uint32_t steps;
 };
 
@@ -54,8 +55,8 @@ struct trace {
 #define INSIDE_MOST 300u
 
 /*
- * Steps the victim through to its end. changed(context) is asked, for steps
- * that have been executed often, whether the memory differs from the last time.
+ * Steps the victim through to its end. changed(context) is asked before each
+ * step whether the memory differs from the last time.
  */
 void trace_record(struct trace *trace, struct victim *victim, bool (*changed)(void *context), void *context);
 void trace_free(struct trace *trace);
@@ -68,7 +69,5 @@ uint32_t trace_count(struct victim *victim, uint32_t most);
 
 /* "function file:line" of an instruction of this program, by addr2line. */
 void trace_place(uint64_t rip, char *text, unsigned size);
-
-#define OFTEN 16u /* executions of one instruction that are all looked at */
 
 #endif

@@ -59,8 +59,10 @@ static uint64_t draw_below(uint64_t limit)
 static _Noreturn void give_up(const char *what)
 {
 	printf("linear: %s: %s\n", what, strerror(errno));
-	kill(0, SIGKILL); /* our own group: see main */
-	exit(2);
+	for (unsigned s = 0; s < SLOTS; s++)
+		if (slots[s].pid > 0)
+			kill(slots[s].pid, SIGKILL);
+	exit(2); /* the keeper ends with its orders */
 }
 
 /* ---- processes ---------------------------------------------------------------------- */
@@ -294,7 +296,6 @@ int main(int argc, char **argv)
 		fputs("usage: linear FILE [SEED [OPERATIONS]]\n", stderr);
 		return 2;
 	}
-	setpgid(0, 0);
 	clock_gettime(CLOCK_REALTIME, &now);
 	site.seed = argc > 2 && argv[2][0] ? strtoull(argv[2], NULL, 0) : (uint64_t)now.tv_nsec ^ (uint64_t)getpid() << 32;
 	printf("linear SEED=%lu\n", site.seed);

@@ -7,9 +7,6 @@
 #include <string.h>
 #include <time.h>
 
-/* An expiry is a millisecond of the pool's clock, rounded up, and our clock is read beside the call. */
-#define ROUNDING_NS (2 * MS_NS)
-
 uint64_t now_ns(void)
 {
 	struct timespec now;
@@ -245,6 +242,24 @@ static bool take_sight(struct sight *s, ltz_pool *pool, struct shared *shared, u
 bool look(struct sight *s, ltz_pool *pool, struct shared *shared, unsigned slot, unsigned key, uint8_t *buffer)
 {
 	return take_sight(s, pool, shared, slot, key, buffer) && judge(s);
+}
+
+void check_clock(ltz_pool *pool, struct shared *shared, uint64_t incarnation)
+{
+	uint64_t before_ns, after_ns, ttl_ns;
+	struct name name;
+	ltz_item item;
+	int result;
+
+	name_make(&name, KEY_CLOCK, 0, 0);
+	const ltz_key k = name_key(&name);
+	before_ns = now_ns();
+	result = ltz_get(pool, &k, NULL, 0, &item);
+	after_ns = now_ns();
+	ttl_ns = result == LTZ_TRUNCATED ? (uint64_t)item.ttl_ms * MS_NS : 0;
+	if (after_ns + ttl_ns < shared->clock.gone_from_ns || before_ns + ttl_ns > shared->clock.gone_by_ns)
+		violation(shared, "incarnation %lu: its clock is %ld ms behind the pool's (get of the clock's key: %d)", incarnation,
+		          ((long)(before_ns + ttl_ns) - (long)shared->clock.gone_from_ns) / (long)MS_NS, result);
 }
 
 /* ---- settling ---------------------------------------------------------------------------------- */

@@ -27,6 +27,7 @@
 #ifndef LTZ_TEST_STORM_H
 #define LTZ_TEST_STORM_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,9 +43,12 @@
 #define INCARNATIONS (1u << 17)
 #define VALUE_MAX    (1u << 20)
 #define TTL_MAX_MS   400u
+#define CLOCK_TTL_MS UINT64_C(1000000000) /* of the one key by which all see that their clocks agree */
 #define LINES        32
 #define LINE_BYTES   320
 #define BUCKETS      (64 * 16)   /* of the latencies                          */
+/* An expiry is a millisecond of the pool's clock, rounded up; ours is read beside the call. */
+#define ROUNDING_NS  UINT64_C(2000000)
 #define NEVER        UINT64_MAX
 #define SECOND_NS    UINT64_C(1000000000)
 #define MS_NS        UINT64_C(1000000)
@@ -84,19 +88,24 @@ struct slot {
 	struct churn churn;
 };
 
+struct latencies {
+	uint64_t count, max_ns, bucket[BUCKETS];
+};
+
 struct shared {
 	uint64_t seed, slots, canary;
 	uint64_t stop;           /* workers: leave                                        */
 	uint64_t beat_ns;        /* the conductor lives                                   */
 	uint64_t incarnations;   /* given so far                                          */
 	uint64_t violations;     /* lines below, and more                                 */
+	struct state clock;      /* of KEY_CLOCK                                           */
 	uint64_t survivor_ready, survivor_progress;
 	uint64_t workers_gone;   /* the survivor may judge                                */
 	uint64_t kills;          /* of processes that had joined; conductor               */
 	uint64_t operations, scans, expected_expiries, forks, unsettled, checks, explained;
-	uint64_t peak_committed, peak_used, after_committed, after_used, after_ms;
+	uint64_t peak_committed, peak_used, live_bytes, full_used, after_committed, after_used, after_ms;
 	uint64_t count_expected, count_found, recovered, resizes, settle_ms;
-	uint64_t latency_count, latency_max_ns, latency[BUCKETS];
+	struct latencies all, whole; /* whole: those that the scheduler did not interrupt */
 	char line[LINES][LINE_BYTES];
 	struct slot slot[SLOTS_MAX];
 	struct incarnation incarnation[INCARNATIONS];
@@ -122,7 +131,7 @@ void violation(struct shared *shared, const char *format, ...) __attribute__((fo
 
 /* ---- keys and values (oracle.c) ------------------------------------------------------- */
 
-enum key_class { KEY_OWN = 'o', KEY_CHURN = 'c', KEY_COUNTER = 'n' };
+enum key_class { KEY_OWN = 'o', KEY_CHURN = 'c', KEY_COUNTER = 'n', KEY_CLOCK = 'k' };
 
 struct name {
 	uint8_t class, slot;
@@ -179,16 +188,34 @@ struct site {
 	bool cores; /* SIGSEGV writes one */
 };
 
+#define STATUS_FORKED 7 /* of a worker whose child goes on, if it was in time to become the owner */
+
 /* Each returns the exit status. */
 int run_worker(const struct site *site, unsigned slot, uint64_t incarnation);
 int run_joiner(const struct site *site, uint64_t incarnation);
 int run_survivor(const struct site *site, uint64_t incarnation);
 
+/* Says a violation if this process' idea of the pool's time is not that of the pool's maker. */
+void check_clock(ltz_pool *pool, struct shared *shared, uint64_t incarnation);
 uint64_t next_incarnation(struct shared *shared);
-ltz_pool *join_pool(const struct site *site, uint64_t incarnation);
-bool is_over(const struct shared *shared);
+/* Keys of the slot that an owner's death left half put in or taken out. Only for the owner. */
+void settle_churn(ltz_pool *pool, struct shared *shared, unsigned slot);
 /* Lowest and highest value that the counter can have, if nobody adds meanwhile. */
 uint64_t counter_acked(const struct shared *shared, unsigned counter);
 uint64_t counter_begun(const struct shared *shared, unsigned counter);
+
+/* ---- the end (report.c) ------------------------------------------------------------------- */
+
+struct totals {
+	uint64_t kills, crashes, cores, stops, joiners, workers;
+};
+
+/* Prints the figures and the violations; returns how many. */
+uint64_t report(const struct shared *shared, const struct totals *total, double seconds, bool cores);
+
+int64_t shmem_kib(void); /* shared memory of the whole machine */
+unsigned count_entries(const char *path);
+/* Waits until both are as before; adds to *violations if they do not become so. */
+void judge_machine(int64_t kib_before, unsigned entries_before, uint64_t *violations);
 
 #endif

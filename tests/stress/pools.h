@@ -131,6 +131,15 @@ static inline struct ltz_mem *bare_new(uint64_t max_size_bytes)
 /* The member's clock goes on by that much (together at least a second, or it is ignored). */
 static inline void pool_travel(struct ltz_mem *mem, uint64_t ns) { ltz__mem_set_now(mem, ltz__mem_now_ns(mem) + ns); }
 
+/*
+ * The same to the nanosecond: the pool's clock is so far ahead of the
+ * machine's. (ltz__mem_set_now takes what another member said some time ago.)
+ */
+static inline void pool_set_ahead(struct ltz_mem *mem, uint64_t ns)
+{
+	__atomic_store_n(&mem->clock_offset_ns, (int64_t)ns, __ATOMIC_RELAXED);
+}
+
 /* As many rounds of housekeeping, each with everything due. */
 static inline void pool_tick(struct ltz_mem *mem, unsigned times)
 {

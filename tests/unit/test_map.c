@@ -485,7 +485,7 @@ TEST(expel_deletes_exactly_the_record_that_expired)
 
 TEST(a_full_pool_refuses_and_keeps_what_it_has)
 {
-	struct ltz_mem *mem = pool_new(2 * MIB, 1);
+	struct ltz_mem *mem = pool_new(2 * MIB, 0);
 	static char value[10000], buf[10000];
 	uint64_t n = 0;
 

@@ -2,14 +2,12 @@
 /*
  * merged.h - index and memory protocol together: one step per shared access, names
  * of the steps as in src/store/{edit,read,table,refers}.c, src/shm/{reclaim,adopt}.c.
- * MUT=n takes one rule out. See README.md.
+ * MUT=n (environment) takes one rule out. See README.md.
  */
 #include <stdio.h>
 #include <string.h>
-#ifndef MUT
-#define MUT 0
-#endif
-#define M(n) (MUT==(n))
+static int mut;             /* environment MUT: a rule to take out */
+#define M(n) (mut==(n))
 #ifndef NPROC
 #define NPROC 3
 #endif
@@ -99,7 +97,7 @@ typedef struct {
   u8 cur[NKEY];                         /* ghost: version of each key, 0 = absent */
   proc_t p[NPROC];
 } G_t;
-#define PCS X(DONE) X(AL0) X(AL1) X(AL2) X(F2) X(F3) X(F4) X(W1) X(W4) X(W4b) X(W5) X(W6) X(W7) X(W8) X(W9) X(W10) X(W10a) X(W11) X(W12) X(W12s) X(W12L) X(W12x) \
+#define PCS X(DONE) X(AL0) X(AL1) X(F1) X(F2) X(F3) X(F4) X(W1) X(W4) X(W4b) X(W5) X(W6) X(W7) X(W8) X(W9) X(W10) X(W10a) X(W11) X(W12) X(W12s) X(W12L) X(W12x) \
   X(W13) X(W13f) X(W20) X(H1) X(H2) X(H3) X(H4) X(M1) X(M1b) X(M2) X(M3) X(M4) X(M5) X(R1) X(R8) X(R9) X(R11) \
   X(G1) X(G2) X(G3) X(G4) X(G5p) X(G6p) X(G7p) X(G8p) X(G10) X(G11) X(G12) X(G13) X(G14) X(G15) X(G17) X(G18) \
   X(A1) X(A2) X(A2b) X(A2d) X(A2e) X(A2g) X(A2h) X(A3a) X(A3b) X(A3c) X(A3d) X(A4) X(RF0) X(RF1) X(RF2) X(RF3) X(RF4) X(RF5) X(RF6) X(RF7) X(RF8) \
@@ -166,10 +164,11 @@ static void step1(G_t*G,int me){
   case AL0: for(i=0;i<NBLK;i++) if(own_slab(G,i,me) && !(G->alloc>>i&1)) break;
     if(i>=NBLK) { next_op(p,me); return; }                       /* no block: the PUT fails */
     freeck(G,i,me); G->blk[i].ver=0; p->b=i+1; GO(AL1);
-  case AL1: G->alloc|=1<<(p->b-1); G->lf[p->b-1]++; GO(F2);
-  case F2: if(M(22)){ G->blk[p->b-1].ver=o->v; p->hit=1; } G->blk[p->b-1].key=k; GO(F3);
+  case AL1: G->alloc|=1<<(p->b-1); G->lf[p->b-1]++; GO(M(22)?F1:F2);
+  case F1: G->blk[p->b-1].ver=o->v; GO(F2);                          /* 22 only */
+  case F2: G->blk[p->b-1].key=k; GO(F3);
   case F3: G->blk[p->b-1].val=o->v; GO(F4);
-  case F4: if(M(26)) GO(W1); G->blk[p->b-1].ver=o->v; p->hit=0; GO(W1);
+  case F4: if(!M(22)) G->blk[p->b-1].ver=o->v; GO(W1);
   /* ---- find: W1 to W8 ----------------------------------------------------------------------- */
   case W1: p->g=G->gen; p->e=p->w=p->i=0; memset(&p->c,0,4); p->seen=0; GO(W4);
   case W4: a=CTRL(L); p->c=a; p->c.pend=0; p->seen=1u<<G->cur[k];
@@ -363,6 +362,7 @@ static void start(G_t*G){ int i,q; memset(G,0,sizeof *G);
   G->up=(1<<NPROC)-1;
   for(q=0;q<NPROC;q++) begin(&G->p[q],q);
   if(getenv("TRAIL")) trail_on=1;
+  if(getenv("MUT")) mut=atoi(getenv("MUT"));
   absck(G);
 }
 #undef F

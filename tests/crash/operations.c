@@ -356,7 +356,7 @@ static void bury_replacer(struct scene *scene)
 	struct victim dead = victim_start(die_replacing, scene);
 
 	if (!victim_run_to(&dead, (uint64_t)ltz__block_retire))
-		scene_wrong(scene, "the dead member did not come to its end");
+		scene_wrong(scene, "the dead member did not come to its end: status 0x%x", dead.status);
 	victim_kill(&dead);
 	scene->now[OF_DEAD] = A_NUMBER(42);
 	scene->now[5] = A_NUMBER(55);
@@ -382,7 +382,7 @@ static void bury_resizer(struct scene *scene)
 
 	for (int i = 0; i < 2; i++) /* the root has two tables, one bucket is migrated */
 		if (!victim_run_to(&dead, (uint64_t)ltz__migrate))
-			scene_wrong(scene, "the dead member did not come to its end");
+			scene_wrong(scene, "the dead member did not come to its end: status 0x%x", dead.status);
 	victim_kill(&dead);
 }
 

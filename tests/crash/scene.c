@@ -126,6 +126,7 @@ void scene_open(struct scene *scene, const struct operation *op, struct told *to
 
 	*scene = (struct scene){ .op = op, .told = told, .key = NO_KEY, .fd = ltz__mem_make(&options) };
 	*told = (struct told){ .result = -1 };
+	ltz__lane_hint = LANE_FIRST;
 	if (scene->fd < 0)
 		die("make", scene->fd);
 	fix_hashes(scene->fd);
@@ -143,6 +144,7 @@ void scene_open(struct scene *scene, const struct operation *op, struct told *to
 
 void scene_leave_parent(struct scene *scene)
 {
+	ltz__lane_hint = LANE_FIRST; /* not where the parent's thread has got to */
 	if (scene->first)
 		ltz__map_abandon(scene->first);
 	scene->first = NULL;

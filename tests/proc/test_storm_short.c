@@ -9,7 +9,7 @@
 /* Runs the storm; its report is the test's output. Returns its exit status. */
 static int storm(const char *seconds, const char *canary)
 {
-	char seed[32], *arguments[] = { "storm", "-s", (char *)seconds, "-r", seed, "-c", (char *)canary, NULL };
+	char seed[32], *arguments[] = { "storm", "-s", (char *)seconds, "-r", seed, "-c", (char *)canary, "-w", "4", NULL };
 	pid_t child;
 	int status;
 
@@ -35,25 +35,25 @@ TEST_WITH_LIMIT(a_short_storm_leaves_what_was_acknowledged, 150)
 
 TEST_WITH_LIMIT(the_storm_notices_one_wrong_byte, 100)
 {
-	EXPECT_EQ_INT(storm("3", "value"), 1);
+	EXPECT_EQ_INT(storm("4", "value"), 1);
 }
 
 TEST_WITH_LIMIT(the_storm_notices_an_acknowledged_write_that_was_not_done, 100)
 {
-	EXPECT_EQ_INT(storm("3", "forget"), 1);
+	EXPECT_EQ_INT(storm("4", "forget"), 1);
 }
 
 TEST_WITH_LIMIT(the_storm_notices_an_addition_that_was_not_done, 100)
 {
-	EXPECT_EQ_INT(storm("3", "count"), 1);
+	EXPECT_EQ_INT(storm("4", "count"), 1);
 }
 
 TEST_WITH_LIMIT(the_storm_notices_a_key_that_comes_back, 100)
 {
-	EXPECT_EQ_INT(storm("3", "undelete"), 1);
+	EXPECT_EQ_INT(storm("4", "undelete"), 1);
 }
 
 TEST_WITH_LIMIT(the_storm_notices_a_key_too_many, 100)
 {
-	EXPECT_EQ_INT(storm("3", "leak"), 1);
+	EXPECT_EQ_INT(storm("4", "leak"), 1);
 }

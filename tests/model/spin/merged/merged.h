@@ -186,7 +186,7 @@ static void step1(G_t*G,int me){
   case W8: if(G->blk[REF(p->w)].key==k){ if(M(24)) GO(W10); GO(W9); } p->w=0; goto wnext;
   case W9: a=CTRL(L); if(!SAMEA(a,p->c)) GO(W1); p->seen=0; GO(M(18)?W10a:W10);
   /* ---- publish: W10 to W13 --------------------------------------------------------------------- */
-  case W10: p->ver=G->blk[REF(p->w)].ver; if(M(18)) GO(W7); if(M(4)||M(5)) GO(W11); GO(W10a);
+  case W10: p->ver=G->blk[REF(p->w)].ver; if(M(18)) GO(W7); if(!p->ver) GO(W1); if(M(4)||M(5)) GO(W11); GO(W10a);
   case W10a: G->vw[me]=p->ver; GO(W11);
   case W11: p->seen=0; if(SLOT(L)[p->i]!=p->w) { p->ver=0; GO(W1); }
     if(G->vh[me]!=REF(p->w)+1 || G->life[me]!=G->lf[REF(p->w)] || (!M(18) && G->blk[REF(p->w)].ver!=p->ver)) VIOL(10);

@@ -32,8 +32,9 @@ static int mut;             /* environment MUT: a rule to take out */
 #ifndef MAYSTOP
 #define MAYSTOP 0
 #endif
-#define FIX_ENTRY   (mut!=101)  /* free_entry takes the claim over before it clears the place (README.md, finding 1) */
-#define FIX_RESERVE (mut!=102)  /* writers leave migration the lines it may need (README.md, finding 2) */
+#ifndef SLACK
+#define SLACK 0             /* lines kept for lanes that lose the race for a link */
+#endif
 #ifndef HEADL
 #define HEADL 1             /* lines in a table's head; the second granule holds four more */
 #endif
@@ -43,7 +44,7 @@ static int mut;             /* environment MUT: a rule to take out */
 #define MAXOP 6
 #define SURV (NPROC-1)
 typedef unsigned char u8;
-enum { END=0, tWR, tLINE, tRSZ, tTEND, tADO, tUSE };
+enum { END=0, tWR, tLINE, tRSZ, tTEND, tADO, tUSE, tENT };
 typedef struct { u8 op,k; } op_t;
 #define WR      {tWR,0}     /* a writer's call: enters, touches both tables */
 #define LINE    {tLINE,0}   /* ... and appends a line to the current one    */
@@ -71,15 +72,15 @@ typedef struct {
   own_t own[NG]; ent_t ent[NE];
   u8 life[NG];                                 /* ghost: whose bytes lie there; 0: something else's */
   u8 hid[NG];                                  /* shm_table.id, in a head */
-  u8 room[NLIFE], used[NLIFE], link[NLIFE][MAXL], need[NLIFE], mig[NLIFE];  /* contents of the table of that life */
+  u8 room[NLIFE], used[NLIFE], link[NLIFE][MAXL], mig[NLIFE];  /* contents of the table of that life */
   u8 lc[NGEN], lp[NGEN];                       /* ghost: lives that root of that gen names */
   u8 th[NPROC], st[NPROC];
   proc_t p[NPROC];
 } G_t;
 #define PCS X(DONE) X(W1) X(W1b) X(W2) X(W3) X(X1) X(X2) X(N0) X(N1) X(N2) X(N3) X(N4) \
-  X(R9) X(R9a) X(R9b) X(R9c) X(R11) X(E1) X(E2) X(E3) X(C1) X(C2) X(C3) X(C4) X(EF) X(Z1) X(Z2) X(B0) X(B1) X(B2) X(R8) \
-  X(L1) X(L2) X(L2b) X(L3) X(L4) X(L5) X(T1) X(T2) X(T3) X(T4) X(T5) X(T6) X(T9) X(T10) X(T11) \
-  X(U1) X(U2) X(U3) X(U4) X(A1) X(A2) X(A4) X(A5) X(A6) X(A7) X(A8) X(A9) X(S1) X(S2) X(S3) X(FIN)
+  X(R9) X(R9a) X(R9b) X(R9c) X(R11) X(E1) X(E1p) X(E1q) X(E2) X(E3) X(C1) X(C2) X(C3) X(C4) X(EF) X(Z1) X(Z2) X(B0) X(B1) X(B2) X(CL1) X(CL2) X(R8) \
+  X(L1) X(L2) X(L3) X(L4) X(L5) X(T1) X(T2) X(T3) X(T4) X(T5) X(T6) X(T9) X(T10) X(T11) \
+  X(U1) X(U2) X(U3) X(U4) X(A1) X(A2) X(A4) X(A4b) X(A5) X(A6) X(A7) X(A8) X(A9) X(S1) X(S2) X(S3) X(FIN)
 #define X(n) n,
 enum { PCS NPC };
 #undef X
@@ -95,7 +96,7 @@ static int room_of(int n){ return n>1 ? 4+HEADL : HEADL; }
 static void touch(G_t*G,int head,int tl){ if(G->life[head]!=tl) VIOL(1); }
 static void touch_line(G_t*G,int head,int tl,int line){ int g=head+(line>HEADL); if(g>=NG || G->life[g]!=tl) VIOL(2); }
 static void begin(proc_t *p,int me){ op_t o=script[me][p->oi];
-  switch(o.op){ case tWR: case tLINE: case tRSZ: p->pc=W1; break; case tTEND: p->pc=T1; break; case tADO: p->pc=A1; break;
+  switch(o.op){ case tWR: case tLINE: case tRSZ: p->pc=W1; break; case tTEND: p->pc=T1; break; case tADO: p->pc=A1; break; case tENT: p->i=1; p->pc=A4; break;
     case tUSE: p->pc=S1; break; default: p->pc= me==SURV ? FIN : DONE; } }
 static void next_op(proc_t *p,int me){ u8 a=p->oi,b=p->lth,c=p->spb,d=p->spl; ext_t x[NX]; memcpy(x,p->ext,sizeof x);
   memset(p,0,sizeof *p); p->oi=a+1; p->lth=b; p->spb=c; p->spl=d; memcpy(p->ext,x,sizeof x); begin(p,me); }
@@ -119,7 +120,7 @@ static void step1(G_t*G,int me){
     if(i==MAXL){ if(p->r) { VIOL(5); return; } next_op(p,me); return; } p->x=i; GO(N1);
   case N1: p->y=G->ent[p->rc].born; if(p->spl && (p->spb==p->y || M(18))){ p->z=p->spl; p->spl=p->spb=0; GO(N4);} GO(N2);
   case N2: tl=p->tc; touch(G,p->hc,tl); p->z=G->used[tl]+1; p->j=G->room[tl];
-    if(p->z>p->j || (FIX_RESERVE && !p->r && p->tp && p->j-G->used[tl]<=G->need[tl])){   /* none is to be had */
+    if(p->z>p->j || (!M(102) && !p->r && p->tp && G->used[tl]+G->used[p->tp]+SLACK>=p->j)){   /* none is to be had */
       if(G->link[tl][p->x]) { if(p->r) GO(N0); next_op(p,me); return; }
       if(p->r) VIOL(4);
       next_op(p,me); return; }                        /* the writer would resize by itself now */
@@ -134,14 +135,17 @@ static void step1(G_t*G,int me){
     if(p->r){ GO(R9b); }
     next_op(p,me); return;
   /* ---- RESIZE, R9 to R11: migration copies the old table's used lines' worth, one target ------------ */
-  case R9: touch(G,p->hp,p->tp); p->left=G->used[p->tp]; p->r=1; GO(R9a);
+  case R9: p->left=0; p->r=1; GO(R9a);
   case R9a: touch(G,p->hc,p->tc); if(G->mig[p->tc]){ p->r=0; GO(R11);} GO(R9b);
-  case R9b: tl=p->tc; touch(G,p->hp,p->tp); if(p->left && !G->mig[tl]){ p->left--; p->x=0; GO(N0);} GO(R9c);
+  case R9b: tl=p->tc; touch(G,p->hp,p->tp); if(p->left<G->used[p->tp] && !G->mig[tl]){ p->left++; p->x=0; GO(N0);} GO(R9c);
   case R9c: touch(G,p->hc,p->tc); G->mig[p->tc]=1; p->r=0; GO(R11);
   case R11: if(G->gen==p->g){ G->rp=0; root_changed(G,p->tc,0); } next_op(p,me); return;
   /* ---- make_table --------------------------------------------------------------------------------------- */
-  case E1: for(i=1;i<NE;i++) if(!G->ent[i].claim) break;
-    if(i==NE){ next_op(p,me); return; } G->ent[i].claim=me+1; p->id=i; GO(M(11)?C1:E2);
+  case E1: if(p->id==NE){ next_op(p,me); return; } p->x=G->ent[p->id].claim;
+    if(!p->x){ G->ent[p->id].claim=me+1; GO(M(11)?C1:E2); } GO(E1p);
+  case E1p: if(G->ent[p->id].place || M(101)){ p->x=0; p->id++; GO(E1);} GO(E1q);   /* left by somebody who died while giving it back? */
+  case E1q: if((G->up>>(p->x-1)&1) && !M(104)){ p->x=0; p->id++; GO(E1);}
+    if(G->ent[p->id].claim!=p->x){ p->x=0; p->id++; GO(E1);} G->ent[p->id].claim=me+1; p->x=0; GO(E2);
   case E2: G->ent[p->id].place=0; GO(E3);
   case E3: G->ent[p->id].born=0; p->hd=0; GO(C1);
   case C1: for(i=p->hd;i+p->n<=NG;i++) if(G->own[i].kind==FREE && (p->n<2 || G->own[i+1].kind==FREE)) break;
@@ -153,16 +157,18 @@ static void step1(G_t*G,int me){
   case Z1: if(++G->nl>=NLIFE){ VIOL(5); return; }
     p->z=G->nl; for(i=0;i<p->n;i++) G->life[p->hd+i]=p->z; GO(Z2);
   case Z2: tl=p->z; G->hid[p->hd]=p->id; G->room[tl]=room_of(p->n); GO(M(10)?B2:B0);
-  case B0: if(G->own[p->hd].kind!=CLAIM||G->own[p->hd].label!=me+1) VIOL(5); G->own[p->hd]=(own_t){TABLE,me+1,p->n}; p->x=add_ext(G,p,XTABLE,p->hd,p->n,p->id); GO(M(10)?R8:B1);
+  case B0: if(G->own[p->hd].kind!=CLAIM||G->own[p->hd].label!=me+1) VIOL(5); G->own[p->hd]=(own_t){TABLE,me+1,p->n}; p->j=add_ext(G,p,XTABLE,p->hd,p->n,p->id); GO(M(10)?CL1:B1);
   case B1: G->ent[p->id].born=p->g+1; GO(B2);
-  case B2: G->ent[p->id].place=p->hd+1; GO(M(10)?B0:R8);
-  case R8: i=p->x; tl=p->z; p->z=p->x=0;
-    if(G->gen==p->g || M(16)){ G->need[tl]=G->room[p->tc]+NPROC; G->rp=p->rc; G->rc=p->id; root_changed(G,tl,p->tc); p->id=p->hd=p->n=0; GO(W1); }
+  case B2: G->ent[p->id].place=p->hd+1; GO(M(10)?B0:M(103)?R8:CL1);
+  /* close_lines of the table to be replaced */
+  case CL1: touch(G,p->hc,p->tc); p->x=G->used[p->tc]; p->y=G->room[p->tc]; GO(p->x==p->y?R8:CL2);
+  case CL2: touch(G,p->hc,p->tc); if(G->used[p->tc]==p->x && G->room[p->tc]==p->y){ G->room[p->tc]=p->x; GO(R8);} GO(CL1);
+  case R8: i=p->j; tl=p->z; p->z=p->x=p->y=p->j=0;
+    if((G->gen==p->g || M(16)) && G->room[tl]>=G->used[p->tc]+SLACK){ G->rp=p->rc; G->rc=p->id; root_changed(G,tl,p->tc); p->id=p->hd=p->n=0; GO(W1); }
     p->id=p->hd=0; p->i=i; p->ret=W1; GO(M(6)?L5:L1);
   /* ---- leave_table, free_entry ------------------------------------------------------------------------------- */
   case L1: p->x=G->ent[e->id].claim; GO(L2);
-  case L2: if(G->ent[e->id].place!=e->head+1 && !M(7)){ p->x=0; GO(L5);} GO(FIX_ENTRY?L2b:L3);
-  case L2b: if(G->ent[e->id].claim==p->x) G->ent[e->id].claim=me+1; p->x=me+1; GO(L3);
+  case L2: if(G->ent[e->id].place!=e->head+1 && !M(7)){ p->x=0; GO(L5);} GO(L3);
   case L3: G->ent[e->id].place=0; GO(L4);
   case L4: if(G->ent[e->id].claim==p->x) G->ent[e->id].claim=0; p->x=0; if(M(6)) goto left; GO(L5);
   case L5: if(G->own[e->head].kind!=TABLE||G->own[e->head].label!=me+1) VIOL(5);
@@ -194,15 +200,17 @@ static void step1(G_t*G,int me){
   case U4: if(G->own[e->head].kind==TABLE && G->own[e->head].label==me+1) G->own[e->head].n=1; if(M(13)) GO(U3); e->n=1; p->i++; GO(T2);
   /* ---- ADOPT process k -------------------------------------------------------------------------------------------- */
   case A1: if(G->st[o.k]!=DEAD || !(G->up>>o.k&1)){ next_op(p,me); return; } p->i=0; GO(A2);
-  case A2: for(;p->i<NG && !(G->own[p->i].label==o.k+1);p->i++) ; if(p->i==NG){ p->i=1; GO(M(9)?A9:A4); }
+  case A2: for(;p->i<NG && !(G->own[p->i].label==o.k+1);p->i++) ; if(p->i==NG){ p->i=1; GO(M(101)?A4:A9); }
     G->own[p->i].label=me+1; w=G->own[p->i];
     add_ext(G,p,w.kind==TABLE?XTABLE:XUNKNOWN,p->i,w.n,w.kind==TABLE?G->hid[p->i]:0); p->i++; GO(A2);
-  case A4: if(p->i>=NE){ p->i=0; GO(A9); } p->x=G->ent[p->i].claim; if(p->x!=o.k+1){ p->x=0; p->i++; GO(A4);} GO(A5);
+  case A9: G->up&=~(1<<o.k); p->i=1; if(M(9)||M(101)){ next_op(p,me); return; } GO(A4);
+  /* ltz__entries_tend: entries whose claimer is no member any more, and which no table has (101: of this dead one, before its row goes) */
+  case A4: if(p->i>=NE){ p->i=0; if(M(101)) GO(A9); next_op(p,me); return; } p->x=G->ent[p->i].claim; if(!p->x||(M(101)&&p->x!=o.k+1)){ p->x=0; p->i++; GO(A4);} GO(M(101)?A5:A4b);
+  case A4b: if((G->up>>(p->x-1)&1) && !M(104)){ p->x=0; p->i++; GO(A4);} GO(A5);
   case A5: p->y=G->ent[p->i].place; if(p->y && !M(8)) GO(A6); GO(A8);
   case A6: if(G->own[p->y-1].kind==TABLE) GO(A7); GO(A8);
   case A7: if(G->hid[p->y-1]==p->i){ p->x=p->y=0; p->i++; GO(A4);} GO(A8);
   case A8: if(G->ent[p->i].claim==p->x) G->ent[p->i].claim=0; p->x=p->y=0; p->i++; GO(A4);
-  case A9: G->up&=~(1<<o.k); next_op(p,me); return;
   /* ---- somebody else's use of a granule ------------------------------------------------------------------------------ */
   case S1: for(i=NG;i-->0;) if(G->own[i].kind==FREE) break; if(i<0){ next_op(p,me); return; } G->own[i]=(own_t){CLAIM,me+1,1}; p->hd=i; GO(S2);
   case S2: G->life[p->hd]=0; GO(S3);
@@ -215,7 +223,7 @@ entered: if(!p->hc || (p->rp && !p->hp)) { if(p->g==G->gen) { VIOL(1); return; }
   if(o.op!=tRSZ) GO(X1);
   if(p->rp) GO(R9);
   if(p->r==2){ next_op(p,me); return; }
-  p->n=o.k; p->r=0; if(!p->n){ next_op(p,me); return; }
+  p->n=o.k; p->r=0; p->id=1; if(!p->n){ next_op(p,me); return; }
   GO(E1);
 left: i=p->ret; p->ret=0;
   if(i==T2){ p->i++; GO(T2); }
@@ -232,6 +240,7 @@ static void solo(G_t*G,int me,int op,int k){ proc_t*p=&G->p[me]; int n; p->oi=MA
 /* The survivor alone adopts, ends the resize; every living process tidies; then all is accounted for. */
 static void finish(G_t*G,int me){ int d,q,i,h,stops=0; u8 oi=G->p[me].oi;
   for(d=0;d<NPROC;d++) if(G->st[d]==DEAD && (G->up>>d&1)) solo(G,me,tADO,d);
+  if(!M(9) && !M(101)) solo(G,me,tENT,0);          /* the janitor's, once a second */
   if(G->rp) solo(G,me,tRSZ,0);
   for(q=0;q<NPROC;q++) if(G->st[q]==RUN){ G->th[q]=0; G->p[q].lth=0; } else if(G->st[q]==STOP) stops=1;
   for(q=0;q<NPROC;q++) if(G->st[q]==RUN) { u8 o2=G->p[q].oi; solo(G,q,tTEND,0); G->p[q].oi=o2; }

@@ -106,7 +106,7 @@ static int attach(struct ltz_membership *membership, uint64_t pool_now_ns)
 
 	if (r < 0)
 		return r;
-	if (pool_now_ns != 0)
+	if (pool_now_ns != 0 && !ltz__mem_same_clock(mem))
 		ltz__mem_set_now(mem, pool_now_ns);
 	membership->clock_offset_ns = (int64_t)(ltz__mem_now_ns(mem) - ltz__sys_boottime_ns());
 	membership->pool_flags = ltz__mem_flags(mem);

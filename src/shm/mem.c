@@ -67,6 +67,7 @@ static int describe(struct shm_geometry *geometry, const struct ltz_mem_options 
 	geometry->file_bytes = geometry->space_offset + granule_offset(geometry->granules);
 	geometry->max_bytes = granule_offset(geometry->granules);
 	geometry->created_ms = ltz__sys_unix_ms();
+	geometry->time_namespace = ltz__sys_time_namespace();
 	geometry->table_log2 = options->min_buckets_log2 ? options->min_buckets_log2 : TABLE_LOG2;
 	if (options->name)
 		strncpy(geometry->name, options->name, sizeof(geometry->name) - 1);
@@ -270,6 +271,11 @@ void ltz__mem_destroy(struct ltz_mem *mem)
 uint64_t ltz__mem_now_ns(const struct ltz_mem *mem)
 {
 	return ltz__sys_boottime_ns() + (uint64_t)__atomic_load_n(&mem->clock_offset_ns, __ATOMIC_RELAXED);
+}
+
+bool ltz__mem_same_clock(const struct ltz_mem *mem)
+{
+	return mem->geometry.time_namespace == ltz__sys_time_namespace();
 }
 
 void ltz__mem_set_now(struct ltz_mem *mem, uint64_t pool_now_ns)

@@ -56,6 +56,11 @@ int ltz__mem_fd(const struct ltz_mem *mem);
 
 /* The pool's clock, ns: CLOCK_BOOTTIME of its maker, whatever this process' time namespace. */
 uint64_t ltz__mem_now_ns(const struct ltz_mem *mem);
+/*
+ * Is this process' boottime the pool's clock? Then nobody needs to tell, and
+ * should not: however late a message is, it would only make it wrong.
+ */
+bool ltz__mem_same_clock(const struct ltz_mem *mem);
 /* Tells mem the pool's clock as another member sees it now; differences below 1 s are ignored. */
 void ltz__mem_set_now(struct ltz_mem *mem, uint64_t pool_now_ns);
 

@@ -207,7 +207,8 @@ static void take_from_cursor(struct ltz_mem *mem, const struct ltz_class *cls, s
 }
 
 /* How many extents a reclaim on the way of an allocation may look at. */
-#define RECLAIM_STEP 32u
+#define RECLAIM_STEP     32u
+#define RECLAIM_STEP_RUN 128u /* a large value is worth a longer look */
 
 /* The current slab is full: another one with room, a cheap reclaim, a new slab. */
 static LTZ_NOINLINE bool refill_cursor(struct ltz_mem *mem, struct ltz_lane *lane, unsigned cls_id, struct ltz_cursor *cursor)
@@ -282,7 +283,7 @@ static int alloc_run(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t bytes,
 
 	if (granules > SHM_RUN_MAX)
 		return -ENOSPC;
-	ltz__lane_reclaim(mem, lane, RECLAIM_STEP, RECLAIM_CHEAP);
+	ltz__lane_reclaim(mem, lane, RECLAIM_STEP_RUN, RECLAIM_CHEAP);
 	made = make_extent(mem, lane, OWNER_RUN, (unsigned)granules, (uint32_t)granules, 1);
 	if (made < 0) {
 		reclaim_process(mem, lane);

@@ -28,6 +28,7 @@
 #define LEASE_LATE    8u          /* of 64 ms: a janitor not seen for longer is passed over */
 #define PUNCH_AGE_NS  (1000 * MS) /* a late reader's copy is long over      */
 #define PUNCH_MOST    8192u       /* granules a pass: 512 MiB               */
+#define RECLAIM_SLICE 64u
 #define RECLAIM_MOST  2048u       /* extents of an idle lane a pass         */
 #define SWEEP_FEW     64u         /* rows: so many locks are looked at every TIDY_NS */
 
@@ -167,17 +168,36 @@ static void punch_idle(struct ltz_mem *mem, struct ltz_lane *lane)
 
 /* ---- this process' idle lanes ---------------------------------------------------------- */
 
-static void tidy_lane(struct ltz_mem *mem, struct ltz_lane *lane, bool idle)
+/*
+ * What others retired in the slabs of a lane in use, beyond the little that
+ * its own allocations look at. In slices, so that its threads seldom find it
+ * taken. false: one of them has it now.
+ */
+static bool reclaim_busy_lane(struct ltz_mem *mem, struct ltz_lane *lane)
+{
+	for (uint32_t done = 0; done < lane->extents && done < RECLAIM_MOST; done += RECLAIM_SLICE) {
+		ltz__lane_reclaim(mem, lane, RECLAIM_SLICE, RECLAIM_CHEAP);
+		lane_give(lane);
+		ltz__sys_yield();
+		if (!lane_try(lane))
+			return false;
+	}
+	return true;
+}
+
+/* Returns whether the lane is still ours to give. */
+static bool tidy_lane(struct ltz_mem *mem, struct ltz_lane *lane, bool idle)
 {
 	ltz__tables_tend(mem, lane);
 	if (!idle && lane->index != LANE_SERVICE)
-		return;
+		return reclaim_busy_lane(mem, lane);
 	ltz__lane_drop_cursors(lane);
 	ltz__lane_reclaim(mem, lane, RECLAIM_MOST, RECLAIM_IDLE);
 	if (lane->th) { /* an idle lane pins no table */
 		store_release(&lane->shm->th, 0);
 		lane->th = 0;
 	}
+	return true;
 }
 
 /* Returns whether any lane owns anything. */
@@ -196,8 +216,9 @@ static bool tidy_lanes(struct ltz_mem *mem)
 			bool idle = !lane->used;
 
 			lane->used = 0;
-			tidy_lane(mem, lane, idle);
 			own |= !idle || lane->extents > 0;
+			if (!tidy_lane(mem, lane, idle))
+				continue;
 		}
 		lane_give(lane);
 	}

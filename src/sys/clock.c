@@ -9,7 +9,10 @@
 #include "sys/sys.h"
 
 #include <sched.h>
+#include <sys/stat.h>
 #include <time.h>
+
+#include "sys/call.h"
 
 uint64_t ltz__sys_boottime_ns(void)
 {
@@ -17,6 +20,13 @@ uint64_t ltz__sys_boottime_ns(void)
 
 	clock_gettime(CLOCK_BOOTTIME, &now);
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t ltz__sys_time_namespace(void)
+{
+	struct stat status;
+
+	return LTZ_CALL(stat("/proc/self/ns/time", &status)) < 0 ? 0 : (uint64_t)status.st_ino;
 }
 
 int64_t ltz__sys_unix_ms(void)

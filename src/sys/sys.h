@@ -100,6 +100,8 @@ void ltz__sys_thread_join(struct ltz_thread *thread);
 /* ---- clock.c ---------------------------------------------------------------- */
 
 uint64_t ltz__sys_boottime_ns(void);  /* counts during suspend */
+/* A number for this process' time namespace, in which boottime has one origin; 0: unknown. */
+uint64_t ltz__sys_time_namespace(void);
 int64_t ltz__sys_unix_ms(void);
 void ltz__sys_yield(void);
 

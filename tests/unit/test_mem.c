@@ -355,6 +355,9 @@ TEST(the_pool_s_clock_is_boottime_until_told_otherwise)
 	uint64_t now = ltz__sys_boottime_ns();
 
 	EXPECT_TRUE(ltz__mem_now_ns(mem) - now < SECOND_NS);
+	EXPECT_TRUE(ltz__mem_same_clock(mem)); /* then a joiner takes nobody's word, which may come late */
+	mem->geometry.time_namespace++;
+	EXPECT_TRUE(!ltz__mem_same_clock(mem));
 	ltz__mem_set_now(mem, ltz__sys_boottime_ns() + SECOND_NS / 2); /* a message took that long: the same clock */
 	EXPECT_EQ_INT(mem->clock_offset_ns, 0);
 	ltz__mem_set_now(mem, ltz__sys_boottime_ns() + 5 * SECOND_NS);

@@ -78,7 +78,7 @@ typedef struct {
   proc_t p[NPROC];
 } G_t;
 #define PCS X(DONE) X(W1) X(W1b) X(W2) X(W3) X(X1) X(X2) X(N0) X(N1) X(N2) X(N3) X(N4) \
-  X(R9) X(R9a) X(R9b) X(R9c) X(R11) X(E1) X(E1p) X(E1q) X(E2) X(E3) X(C1) X(C2) X(C3) X(C4) X(EF) X(Z1) X(Z2) X(B0) X(B1) X(B2) X(CL1) X(CL2) X(R8) \
+  X(R9) X(R9a) X(R9b) X(R9c) X(R11) X(E1) X(E1p) X(E1q) X(E1r) X(E2) X(E3) X(C1) X(C2) X(C3) X(C4) X(EF) X(Z1) X(Z2) X(B0) X(B1) X(B2) X(CL1) X(CL2) X(R8) \
   X(L1) X(L2) X(L3) X(L4) X(L5) X(T1) X(T2) X(T3) X(T4) X(T5) X(T6) X(T9) X(T10) X(T11) \
   X(U1) X(U2) X(U3) X(U4) X(A1) X(A2) X(A4) X(A4b) X(A5) X(A6) X(A7) X(A8) X(A9) X(S1) X(S2) X(S3) X(FIN)
 #define X(n) n,
@@ -143,9 +143,10 @@ static void step1(G_t*G,int me){
   /* ---- make_table --------------------------------------------------------------------------------------- */
   case E1: if(p->id==NE){ next_op(p,me); return; } p->x=G->ent[p->id].claim;
     if(!p->x){ G->ent[p->id].claim=me+1; GO(M(11)?C1:E2); } GO(E1p);
-  case E1p: if(G->ent[p->id].place || M(101)){ p->x=0; p->id++; GO(E1);} GO(E1q);   /* left by somebody who died while giving it back? */
-  case E1q: if((G->up>>(p->x-1)&1) && !M(104)){ p->x=0; p->id++; GO(E1);}
-    if(G->ent[p->id].claim!=p->x){ p->x=0; p->id++; GO(E1);} G->ent[p->id].claim=me+1; p->x=0; GO(E2);
+  /* left by somebody who died while giving it back? First whether its claimer is dead, then its place (105: place first) */
+  case E1p: if(M(101) || (M(105) ? G->ent[p->id].place!=0 : !M(104) && (G->up>>(p->x-1)&1))){ p->x=0; p->id++; GO(E1);} GO(E1q);
+  case E1q: if(M(105) ? G->up>>(p->x-1)&1 : G->ent[p->id].place!=0){ p->x=0; p->id++; GO(E1);} GO(E1r);
+  case E1r: if(G->ent[p->id].claim!=p->x){ p->x=0; p->id++; GO(E1);} G->ent[p->id].claim=me+1; p->x=0; GO(E2);
   case E2: G->ent[p->id].place=0; GO(E3);
   case E3: G->ent[p->id].born=0; p->hd=0; GO(C1);
   case C1: for(i=p->hd;i+p->n<=NG;i++) if(G->own[i].kind==FREE && (p->n<2 || G->own[i+1].kind==FREE)) break;

@@ -249,7 +249,7 @@ static void reclaim_process(struct ltz_mem *mem, struct ltz_lane *lane)
 	for (unsigned i = 0; i < SHM_LANES; i++) {
 		struct ltz_lane *other = &mem->lane[i];
 
-		if (other != lane && (!__atomic_load_n(&other->cursor, __ATOMIC_RELAXED) || !lane_try(other)))
+		if (other != lane && !lane_try(other))
 			continue;
 		if (other->cursor) {
 			ltz__lane_drop_cursors(other);

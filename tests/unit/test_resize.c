@@ -402,7 +402,8 @@ static void *use_own_keys(void *context)
 	struct ltz_mem *mem = pool_join(race_fd);
 	uint64_t id = (uintptr_t)context, value[OWN] = { 0 }, random = id;
 
-	for (unsigned i = 0; i < 6000; i++) {
+	/* and on until the table has changed, however busy the machine is */
+	for (unsigned i = 0; i < 6000 || load_relaxed(&mem->header->resizes) <= 10; i++) {
 		unsigned k = (unsigned)(random >> 33) % OWN;
 		uint64_t number = id * 1000 + k, seen = 0;
 		int result;

@@ -47,7 +47,7 @@ tidy: ## the style rules that are tests
 symbols: setup ## what the libraries export
 	@$(RUN) scripts/run_tests.py symbols
 
-model: ## the SPIN models of the protocols (about five minutes)
+model: ## the SPIN models of the protocols (about ten minutes)
 	@scripts/run_models.sh $(BUILD)/model
 
 linear: build-test ## histories of many processes, judged by Porcupine (needs go); SEED=

@@ -59,8 +59,12 @@ static int claim_entry(struct ltz_mem *mem, const struct ltz_lane *lane)
 
 		uint64_t claim = load_acquire(&entry->claim);
 
-		/* free, or left by an adopter who died while it gave the entry back */
-		if (claim && (load_acquire(&entry->place) || ltz__label_lives(mem, claim)))
+		/*
+		 * Free, or left by somebody who died while it gave the entry back. Life
+		 * first, then the place, is the rule: what a dead member stored is final,
+		 * a living one may be about to store the place of the next root's table.
+		 */
+		if (claim && (ltz__label_lives(mem, claim) || load_acquire(&entry->place)))
 			continue;
 		if (!cas_acq_rel(&entry->claim, claim, lane->label | 1))
 			continue;

@@ -268,13 +268,9 @@ static int64_t find_virgins(struct ltz_mem *mem, unsigned n)
 	return found >= 0 ? found : -ENOSPC;
 }
 
-int64_t ltz__granules_commit(struct ltz_mem *mem, struct ltz_lane *lane, unsigned least, unsigned want)
+/* At least `least` side by side, up to want. 0: others were quicker, each time; what they committed is FREE or theirs. */
+static int64_t commit_somewhere(struct ltz_mem *mem, struct ltz_lane *lane, unsigned least, unsigned want)
 {
-	int64_t affordable = afford(least, want);
-
-	if (affordable < 0)
-		return affordable;
-	want = (unsigned)affordable;
 	for (int i = 0; i < CLAIM_TRIES; i++) {
 		int64_t from = find_virgins(mem, least), got;
 		uint64_t end;
@@ -292,7 +288,31 @@ int64_t ltz__granules_commit(struct ltz_mem *mem, struct ltz_lane *lane, unsigne
 		if (got >= least)
 			return got;
 	}
-	return 0; /* others were quicker, each time; what they committed is FREE or theirs */
+	return 0;
+}
+
+/*
+ * 2 MiB, less than a millisecond. The kernel lets one fallocate of a file at a
+ * time through: a writer who needs one granule waits behind a long one, and
+ * finds nothing FREE before it ends.
+ */
+#define COMMIT_STEP 32u
+
+int64_t ltz__granules_commit(struct ltz_mem *mem, struct ltz_lane *lane, unsigned least, unsigned want)
+{
+	int64_t affordable = afford(least, want), done = 0;
+
+	if (affordable < 0)
+		return affordable;
+	while (done < affordable) {
+		unsigned left = (unsigned)(affordable - done), step = left < COMMIT_STEP ? left : COMMIT_STEP;
+		int64_t got = commit_somewhere(mem, lane, done ? 1 : least, step < least && !done ? least : step);
+
+		if (got <= 0)
+			return done ? done : got;
+		done += got;
+	}
+	return done;
 }
 
 /* ---- memory to the system ---------------------------------------------------------------------- */

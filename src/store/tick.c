@@ -24,6 +24,7 @@
 #define MS UINT64_C(1000000)
 #define TIDY_NS       (100 * MS)  /* idle lanes, the dead, the expired      */
 #define SLOW_NS       (1000 * MS) /* counting, punching, shrinking          */
+#define APPETITE_MAX  1024u       /* granules: 64 MiB                       */
 #define REPUNCH_NS    (10000 * MS)
 #define LEASE_LATE    8u          /* of 64 ms: a janitor not seen for longer is passed over */
 #define PUNCH_AGE_NS  (1000 * MS) /* a late reader's copy is long over      */
@@ -38,6 +39,7 @@ struct tick {
 	bool sweep_all;
 	bool punched_all;          /* a destroyed pool's memory was given back */
 	uint64_t destroyed_at;
+	uint64_t appetite;         /* granules: what growth has shown to be worth having ready; halved every second */
 	uint64_t repunch_at;
 	uint64_t resize_again_at;
 	uint64_t resizing, resized; /* under that root: buckets below it are done */
@@ -146,13 +148,22 @@ static uint64_t reserve_wanted(const struct ltz_mem *mem)
 	return wanted < 32 ? 32 : wanted > 1024 ? 1024 : wanted;
 }
 
-static void commit_ahead(struct ltz_mem *mem, struct ltz_lane *lane)
+/*
+ * Geometric, 2 to 64 MiB: each time that writers have used up most of what
+ * was there, twice as much is made ready, so that they seldom have to do it.
+ */
+static void commit_ahead(struct ltz_mem *mem, struct tick *tick, struct ltz_lane *lane)
 {
 	uint64_t wanted = reserve_wanted(mem);
 	int64_t free_now = (int64_t)load_relaxed(&mem->header->free_hint);
 
-	if (free_now < (int64_t)wanted / 2 + 1)
-		ltz__granules_commit(mem, lane, 1, (unsigned)wanted);
+	if (wanted < tick->appetite)
+		wanted = tick->appetite;
+	if (free_now >= (int64_t)wanted / 2 + 1)
+		return;
+	if (free_now < (int64_t)wanted / 4)
+		tick->appetite = 2 * wanted < APPETITE_MAX ? 2 * wanted : APPETITE_MAX;
+	ltz__granules_commit(mem, lane, 1, (unsigned)wanted);
 }
 
 static void punch_idle(struct ltz_mem *mem, struct ltz_lane *lane)
@@ -338,7 +349,7 @@ static uint64_t tick_writable(struct ltz_mem *mem, struct tick *tick, struct ltz
 	int more;
 
 	more = tend_index(mem, tick, lane);
-	commit_ahead(mem, lane);
+	commit_ahead(mem, tick, lane);
 	if (now < tick->tidy_at)
 		return more ? 0 : tick->tidy_at - now;
 	store_release(&mem->row->heartbeat_ms, (uint64_t)ltz__sys_unix_ms());
@@ -349,8 +360,10 @@ static uint64_t tick_writable(struct ltz_mem *mem, struct tick *tick, struct ltz
 	} else {
 		busy = false;
 	}
-	if (slow)
+	if (slow) {
 		tick->slow_at = now + SLOW_NS;
+		tick->appetite /= 2;
+	}
 	lane_give(lane);
 	busy |= tidy_lanes(mem);
 	while (!lane_try(lane)) /* only this process' own reclaim takes it, for a moment */

@@ -93,3 +93,8 @@ class SerializationError(LatzeroError, TypeError):
 
 class UnsafePickleError(LatzeroError):
     """A pickle in a pool that was made with pickle=False."""
+
+
+for _class in (LatzeroError, *LatzeroError.__subclasses__()):
+    _class.__module__ = "latzero"  # where users find it, and what a traceback shows
+del _class

@@ -33,7 +33,7 @@ static const struct line lines[] = {
 	{ -EEXIST, "a pool of that name exists" },
 	{ -EINVAL, "bad argument" },
 	{ -ETIMEDOUT, "no member answered in time" },
-	{ -ENOSPC, "no memory left in the pool or the system" },
+	{ -ENOSPC, "no memory left for this: delete keys, make the pool with a larger max_size, or free memory of the system or its cgroup" },
 	{ -ESHUTDOWN, "the pool was destroyed or the handle is closed" },
 	{ -EUCLEAN, "the pool is damaged" },
 	{ -EROFS, "this handle is read-only" },

@@ -548,3 +548,22 @@ TEST(the_last_one_s_records_are_there_for_who_comes_later)
 	EXPECT_NUMBERS(mem, 20);
 	EXPECT_CLEAN(mem);
 }
+
+/* All died while they took the first memory: what they claimed is all there is, and nobody is left to adopt. */
+TEST(a_pool_whose_first_members_all_died_can_still_be_joined)
+{
+	int fd = pool_make(2 * MIB, 0);
+	struct ltz_mem *mem;
+
+	for (unsigned i = 0; i < 2; i++) { /* each as far as the claims of a commit */
+		mem = bare_join(fd);
+		raise_acq_rel(&mem->header->granules_high, 16 * (i + 1));
+		for (uint64_t g = 16 * i; g < 16 * (i + 1); g++)
+			ASSERT_TRUE(owner_cas(mem, g, OWNER_VIRGIN, owner_make(OWNER_CLAIM, mem->lane[0].label, 1)));
+		bare_leave(mem);
+	}
+	mem = pool_join(fd);
+	ASSERT_EQ_INT(put_text(mem, "key", "x"), 0);
+	EXPECT_STR(text_at(mem, "key"), "x");
+	EXPECT_CLEAN(mem);
+}

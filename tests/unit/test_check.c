@@ -227,28 +227,35 @@ TEST(a_slot_whose_record_has_another_key)
 	EXPECT_TRUE(pool_check(mem).count > 0);
 }
 
+/* An EMPTY slot in a key's bucket, or NULL. */
+static uint64_t *empty_slot_beside(struct ltz_mem *mem, const struct ltz_hkey *key)
+{
+	struct ltz_table table = pool_table(mem);
+	struct ltz_walk walk;
+
+	walk_begin(&walk, &table, pool_bucket(mem, key));
+	do
+		for (unsigned i = 0; i < walk.count; i++)
+			if (!(walk.slot[i] & SLOT_RECORD))
+				return &walk.slot[i];
+	while (ltz__walk_next(&walk) > 0);
+	return NULL;
+}
+
 /* The same key twice in a bucket: each word by itself is right. */
 TEST(a_key_that_is_in_two_slots)
 {
 	struct ltz_mem *mem = whole();
-	uint64_t number = 7;
+	uint64_t number = 1, *empty;
 	struct ltz_hkey key = key_of_number(mem, &number);
-	struct ltz_table table = pool_table(mem);
-	struct shm_bucket *bucket = pool_bucket(mem, &key);
-	uint64_t word = *pool_slot(mem, &key);
-	struct ltz_edit edit = { .key = &key, .mem = mem, .lane = my_lane(mem) };
 	struct ltz_content content = { .data = "twin", .size = 4, .expires_ms = SHM_NEVER };
-	struct ltz_walk walk;
-	uint64_t *empty = NULL;
+	struct ltz_edit edit = { .key = &key, .mem = mem, .lane = my_lane(mem) };
 
-	walk_begin(&walk, &table, bucket);
-	do
-		for (unsigned i = 0; i < walk.count && !empty; i++)
-			if (!(walk.slot[i] & SLOT_RECORD))
-				empty = &walk.slot[i];
-	while (ltz__walk_next(&walk) > 0);
-	ASSERT_TRUE(empty != NULL);
-	store_release(empty, word); /* the very same block */
+	while (!(empty = empty_slot_beside(mem, &key))) { /* in some bucket there is one */
+		number += 5;
+		key = key_of_number(mem, &number);
+	}
+	store_release(empty, *pool_slot(mem, &key)); /* the very same block */
 	EXPECT_TRUE(pool_check(mem).count > 0);
 	ASSERT_EQ_INT(ltz__edit_fill(&edit, &content), 0);
 	store_release(empty, key.word | edit.block.ref); /* a block of its own */

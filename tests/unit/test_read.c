@@ -187,7 +187,7 @@ TEST(a_value_is_never_torn)
 	struct ltz_mem *mem;
 	unsigned hits = 0;
 
-	race_fd = pool_make(4 * MIB, 1);
+	race_fd = pool_make(64 * MIB, 1);
 	mem = pool_join(race_fd);
 	for (uint64_t i = 0; i < 3; i++)
 		ASSERT_EQ_INT(put_number(mem, i, "x", 1), 0);

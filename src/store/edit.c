@@ -6,7 +6,7 @@
 #include "store/edit.h"
 
 #include "base/canary.h"
-#include "store/expiry.h"
+#include "store/due.h"
 #include "store/resize.h"
 
 #include <errno.h>
@@ -18,7 +18,7 @@ static void announce_expiry(struct ltz_mem *mem, uint64_t ref, uint64_t expires_
 	struct ltz_place place;
 
 	if (ltz__block_place(mem, ref, &place) == 0)
-		ltz__announce_expiry(place.extent, expires_ms);
+		due_announce(place.extent, expires_ms);
 }
 
 LTZ_INLINE void fill(struct ltz_edit *edit, const struct ltz_content *content, unsigned flags)

@@ -4,37 +4,17 @@
 
 #include "shm/granule.h"
 #include "shm/slab.h"
+#include "store/due.h"
 #include "store/map.h"
 
 #include <stdlib.h>
-
-/*
- * While an extent is swept its due word is SWEEPING | whose row | when the
- * sweep began: higher than any time, so that a writer's lowering replaces it,
- * and nobody else's. A sweep that died leaves it, and counts as over after a
- * second.
- */
-#define SWEEPING   (UINT64_C(1) << 63)
-#define SWEEP_ROW_SHIFT 50u
-#define SWEEP_TIME ((UINT64_C(1) << SWEEP_ROW_SHIFT) - 1)
-static_assert(SHM_ROWS <= 1u << (63 - SWEEP_ROW_SHIFT), "a row fits between flag and time");
-#define SWEEP_LATE 1000u /* ms */
-
-static bool is_due(uint64_t due, uint64_t now)
-{
-	if (due == SHM_NEVER)
-		return false;
-	if (due & SWEEPING)
-		return (due & SWEEP_TIME) + SWEEP_LATE <= now;
-	return due <= now;
-}
 
 /* Deletes the record in block ref if it has expired. Returns when it is to be looked at again, or SHM_NEVER. */
 static uint64_t sweep_block(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t ref, uint64_t bytes, uint64_t now,
                             uint8_t *key_copy, uint64_t *deleted)
 {
 	const struct shm_record *rec = at_ref(mem, ref);
-	/* 0: not complete; its writer lowers due after this. pairs with: store/expiry.c:ltz__announce_expiry */
+	/* 0: not complete; its writer lowers due after this. pairs with: store/due.h:due_announce */
 	uint64_t version = load_acquire(&rec->version), meta = load_acquire(&rec->meta);
 	struct ltz_look look;
 	struct ltz_hkey key;
@@ -49,7 +29,7 @@ static uint64_t sweep_block(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t
 		return look.expires_ms; /* in other hands meanwhile: look again soon */
 	hkey_init(mem, &key, meta_key_type(meta), key_copy, meta_key_size(meta));
 	if (ltz__map_expel(mem, lane, &key, ref, now) != 0)
-		return now + SWEEP_LATE; /* not yet published, or of a dead writer: adoption settles that */
+		return now + DUE_SWEEP_LATE; /* not yet published, or of a dead writer: adoption settles that */
 	++*deleted;
 	return SHM_NEVER;
 }
@@ -57,9 +37,9 @@ static uint64_t sweep_block(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t
 static uint64_t sweep_extent(struct ltz_mem *mem, struct ltz_lane *lane, struct shm_extent *extent,
                              const struct ltz_shape *shape, uint64_t now, uint8_t *key_copy, uint64_t *deleted)
 {
-	uint64_t marker = SWEEPING | (uint64_t)mem->row_index << SWEEP_ROW_SHIFT | (now & SWEEP_TIME), next = SHM_NEVER;
+	uint64_t marker = due_marker(mem->row_index, now), next = SHM_NEVER;
 
-	exchange_seq_cst(&extent->due, marker); /* before versions are read. pairs with: store/expiry.c:ltz__announce_expiry */
+	exchange_seq_cst(&extent->due, marker); /* before versions are read. pairs with: store/due.h:due_announce */
 	for (uint32_t w = 0; w < shape->words; w++) {
 		uint64_t bits = load_acquire(&extent->bits[w]) & ~load_acquire(&extent->bits[shape->words + w]);
 
@@ -95,20 +75,6 @@ static uint64_t sweep_pinned(struct ltz_mem *mem, struct ltz_lane *lane, uint64_
 	return next;
 }
 
-void ltz__announce_expiry(struct shm_extent *extent, uint64_t expires_ms)
-{
-	for (;;) {
-		/* a full barrier also when nothing changes. pairs with: store/expiry.c:sweep_extent */
-		uint64_t due = fetch_or_seq_cst(&extent->due, 0), lower = expires_ms;
-
-		/* what the marker stands for must still be looked at if its sweep never ends */
-		if (due != SHM_NEVER && (due & SWEEPING) && (due & SWEEP_TIME) + SWEEP_LATE < lower)
-			lower = (due & SWEEP_TIME) + SWEEP_LATE;
-		if (due <= lower || cas_seq_cst(&extent->due, due, lower))
-			return;
-	}
-}
-
 uint64_t ltz__sweep(struct ltz_mem *mem, struct ltz_lane *lane, bool all, uint64_t *next_ms)
 {
 	uint64_t high = ltz__granules_high(mem), now = map_now_ms(mem), deleted = 0;
@@ -125,7 +91,7 @@ uint64_t ltz__sweep(struct ltz_mem *mem, struct ltz_lane *lane, bool all, uint64
 		due = load_acquire(&extent->due);
 		if (due == SHM_NEVER || ltz__extent_shape(mem, g, owner, &shape) < 0)
 			continue;
-		if (all || is_due(due, now))
+		if (all || due_is_come(due, now))
 			due = sweep_pinned(mem, lane, g, owner, &shape, now, key_copy, &deleted);
 		if (due < *next_ms)
 			*next_ms = due;

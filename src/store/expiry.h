@@ -7,13 +7,6 @@
 #include "shm/lane.h"
 
 /*
- * Says, before a record that expires then is published and after its version
- * was stored, that its extent is due by then: the sweep resets due first and
- * reads versions afterwards, so one of the two sees the other.
- */
-void ltz__announce_expiry(struct shm_extent *extent, uint64_t expires_ms);
-
-/*
  * Visits the extents whose due time has come and deletes what has expired in
  * them. all: visits every extent that holds expiring records (after a member
  * died, perhaps in the middle of a sweep). Returns how many were deleted;

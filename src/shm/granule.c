@@ -62,6 +62,8 @@ static int64_t find_stretch(struct ltz_mem *mem, enum owner_kind kind, uint64_t 
 	return -1;
 }
 
+#define CLAIM_TRIES 64
+
 /* Takes n FREE granules somewhere. -EAGAIN: there are none side by side. */
 static int64_t claim_free(struct ltz_mem *mem, struct ltz_lane *lane, unsigned n, bool trust_hint)
 {
@@ -87,35 +89,6 @@ static int64_t claim_free(struct ltz_mem *mem, struct ltz_lane *lane, unsigned n
 		}
 	}
 	return -EAGAIN;
-}
-
-/* The system gives no more: what is FREE after all? The hint may be wrong, after a kill or beside its correction. */
-static int64_t claim_despite_hint(struct ltz_mem *mem, struct ltz_lane *lane, unsigned n)
-{
-	int64_t got = claim_free(mem, lane, n, false);
-
-	return got >= 0 ? got : -ENOSPC;
-}
-
-#define CLAIM_TRIES 64
-
-int64_t ltz__granules_claim(struct ltz_mem *mem, struct ltz_lane *lane, unsigned n)
-{
-	if (n > SHM_RUN_MAX || n > mem->granules)
-		return -ENOSPC;
-	for (int i = 0; i < (n < 256 ? CLAIM_TRIES : 4); i++) { /* a large one that is robbed each time: rather none */
-		int64_t got = claim_free(mem, lane, n, true);
-
-		if (got >= 0)
-			return got;
-		/* Inline, so little: at most 1 MiB more than what is asked for. The service thread takes larger steps. */
-		got = ltz__granules_commit(mem, lane, n, n < 16 ? 16 : n);
-		if (got < 0)
-			return claim_despite_hint(mem, lane, n);
-		if (mem->ring)
-			mem->ring(mem->ring_context);
-	}
-	return -ENOSPC; /* others took every granule that we committed */
 }
 
 void ltz__granules_form(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t head, unsigned n,
@@ -313,6 +286,84 @@ int64_t ltz__granules_commit(struct ltz_mem *mem, struct ltz_lane *lane, unsigne
 		done += got;
 	}
 	return done;
+}
+
+/* ---- when the system gives no more, or nothing lies side by side ------------------------- */
+
+/*
+ * n granules side by side of which some are FREE and the others VIRGIN: the
+ * VIRGIN ones are committed where they lie. -EAGAIN: there is no such place.
+ */
+static int64_t claim_mixed(struct ltz_mem *mem, struct ltz_lane *lane, unsigned n)
+{
+	uint64_t high = ltz__granules_high(mem), end = high + n < mem->granules ? high + n : mem->granules;
+	unsigned length = 0;
+
+	if (afford(1, n) < 0 || back_owners(mem, end) < 0)
+		return -EAGAIN;
+	for (uint64_t g = 0; g < end; g++) {
+		unsigned kind = owner_kind(owner_load(mem, g));
+
+		length = kind == OWNER_FREE || kind == OWNER_VIRGIN ? length + 1 : 0;
+		if (length < n)
+			continue;
+		for (uint64_t v = g + 1 - n; v <= g; v++)
+			if (owner_kind(owner_load(mem, v)) == OWNER_VIRGIN && commit_stretch(mem, lane, v, (unsigned)(g + 1 - v)) < 0)
+				return -EAGAIN;
+		if (claim_at(mem, lane, g + 1 - n, n))
+			return (int64_t)(g + 1 - n);
+		length = 0;
+	}
+	return -EAGAIN;
+}
+
+/* Is somebody alive in the middle of committing or giving back? Then there may be more in a moment. */
+static bool claims_under_way(const struct ltz_mem *mem)
+{
+	uint64_t high = ltz__granules_high(mem);
+
+	for (uint64_t g = 0; g < high; g++)
+		if (owner_kind(owner_load(mem, g)) == OWNER_CLAIM)
+			return true;
+	return false;
+}
+
+#define LAST_TRIES 32 /* with a yield before each: a fallocate of 2 MiB is over by then, a stopped member is not waited for */
+
+/* The hints may be wrong, after a kill or beside their correction; what is claimed may be FREE in a moment. */
+static int64_t claim_after_all(struct ltz_mem *mem, struct ltz_lane *lane, unsigned n)
+{
+	for (int i = 0; i < LAST_TRIES; i++) {
+		int64_t got = claim_free(mem, lane, n, false);
+
+		if (got < 0 && n > 1)
+			got = claim_mixed(mem, lane, n);
+		if (got >= 0)
+			return got;
+		if (!claims_under_way(mem))
+			break;
+		ltz__sys_yield();
+	}
+	return -ENOSPC;
+}
+
+int64_t ltz__granules_claim(struct ltz_mem *mem, struct ltz_lane *lane, unsigned n)
+{
+	if (n > SHM_RUN_MAX || n > mem->granules)
+		return -ENOSPC;
+	for (int i = 0; i < (n < 256 ? CLAIM_TRIES : 4); i++) { /* a large one that is robbed each time: rather none */
+		int64_t got = claim_free(mem, lane, n, true);
+
+		if (got >= 0)
+			return got;
+		/* Inline, so little: at most 1 MiB more than what is asked for. The service thread takes larger steps. */
+		got = ltz__granules_commit(mem, lane, n, n < 16 ? 16 : n);
+		if (got < 0)
+			return claim_after_all(mem, lane, n);
+		if (mem->ring)
+			mem->ring(mem->ring_context);
+	}
+	return -ENOSPC; /* others took every granule that we committed */
 }
 
 /* ---- memory to the system ---------------------------------------------------------------------- */

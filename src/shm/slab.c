@@ -243,8 +243,7 @@ static LTZ_NOINLINE bool refill_cursor(struct ltz_mem *mem, struct ltz_lane *lan
 	return true;
 }
 
-/* No granule is to be had: give back what this process does not need, in all its lanes. */
-static void reclaim_process(struct ltz_mem *mem, struct ltz_lane *lane)
+void ltz__process_reclaim(struct ltz_mem *mem, struct ltz_lane *lane)
 {
 	for (unsigned i = 0; i < SHM_LANES; i++) {
 		struct ltz_lane *other = &mem->lane[i];
@@ -286,7 +285,7 @@ static int alloc_run(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t bytes,
 	ltz__lane_reclaim(mem, lane, RECLAIM_STEP_RUN, RECLAIM_CHEAP);
 	made = make_extent(mem, lane, OWNER_RUN, (unsigned)granules, (uint32_t)granules, 1);
 	if (made < 0) {
-		reclaim_process(mem, lane);
+		ltz__process_reclaim(mem, lane);
 		made = make_extent(mem, lane, OWNER_RUN, (unsigned)granules, (uint32_t)granules, 1);
 		if (made < 0)
 			return (int)made;
@@ -312,7 +311,7 @@ int ltz__block_alloc(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t bytes,
 	id = cls | (expiring ? CLS_EXPIRING : 0);
 	cursor = cursor_of(lane, id);
 	if (unlikely(!cursor->free_mask) && !refill_cursor(mem, lane, id, cursor)) {
-		reclaim_process(mem, lane);
+		ltz__process_reclaim(mem, lane);
 		if (!refill_cursor(mem, lane, id, cursor))
 			return take_larger(mem, lane, id, block) ? 0 : -ENOSPC;
 	}

@@ -69,6 +69,12 @@ void ltz__extent_list(struct ltz_lane *lane, uint32_t index);
 /* Current slabs become ordinary ones: an idle lane's may then be given back. */
 void ltz__lane_drop_cursors(struct ltz_lane *lane);
 
+/*
+ * No granule is to be had: gives back what this process does not need, in all
+ * its lanes that are not in use. lane is the caller's own.
+ */
+void ltz__process_reclaim(struct ltz_mem *mem, struct ltz_lane *lane);
+
 /* How a reclaim weighs its cost. */
 enum reclaim_mode {
 	RECLAIM_CHEAP, /* nothing is done for a handful of blocks; one empty slab a class is kept */

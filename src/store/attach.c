@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* attach.c - a member's way into the map: the memory, joined, with its first table. */
 #include "shm/lane.h"
+#include "shm/slab.h"
 #include "store/map.h"
 #include "store/resize.h"
 #include "store/tick.h"
@@ -8,6 +9,18 @@
 #include <errno.h>
 
 static const struct ltz_index_ops index_ops = {.refers = ltz__map_refers};
+
+/* All who came before may have died before there was a table, with all the memory in their hands. */
+static int make_first_table(struct ltz_mem *mem)
+{
+	struct ltz_lane *lane = &mem->lane[LANE_SERVICE];
+	int result = ltz__table_first(mem, lane);
+
+	if (result != -ENOSPC || ltz__adopt_dead(mem) == 0)
+		return result;
+	ltz__process_reclaim(mem, lane);
+	return ltz__table_first(mem, lane);
+}
 
 int ltz__map_attach(int fd, const struct ltz_mem_options *options, struct ltz_mem **out)
 {
@@ -19,7 +32,7 @@ int ltz__map_attach(int fd, const struct ltz_mem_options *options, struct ltz_me
 	mem->index = &index_ops;
 	result = ltz__tick_init(mem);
 	if (result == 0 && !mem->readonly)
-		result = ltz__table_first(mem, &mem->lane[LANE_SERVICE]);
+		result = make_first_table(mem);
 	if (result < 0) {
 		ltz__map_detach(mem);
 		return result;

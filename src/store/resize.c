@@ -102,6 +102,10 @@ static int64_t make_table(struct ltz_mem *mem, struct ltz_lane *lane, unsigned l
 	if (id < 0)
 		return id;
 	head = ltz__granules_claim(mem, lane, (unsigned)n);
+	if (head < 0) {
+		ltz__process_reclaim(mem, lane);
+		head = ltz__granules_claim(mem, lane, (unsigned)n);
+	}
 	if (head < 0)
 		goto no_granules;
 	extent = (struct ltz_extent){.granule = (uint32_t)head, .granules = (uint32_t)n, .state = EXTENT_TABLE, .table_id = (uint32_t)id};
@@ -185,6 +189,8 @@ int ltz__resize_begin(struct ltz_mem *mem, struct ltz_lane *lane, const struct l
 	uint64_t gen = root_gen(root->word) + UINT64_C(1), buckets = UINT64_C(1) << log2, lines;
 	int64_t made;
 
+	if (has_prev(root))
+		return 0; /* one at a time: R8 would drop what the last one has not yet migrated */
 	if (log2 > hash_bits(mem) || log2 > 31 || log2 < 1 || gen >= GEN_LAST)
 		return -ENOSPC;
 	/* what migration needs, as far as is known; a quarter line a bucket for those who write meanwhile */

@@ -24,7 +24,7 @@ SKIPPED = re.compile(r"^(\d+) skipped$", re.MULTILINE)
 PYTEST_LIMIT_S = 1800
 
 SANITIZERS = {
-    "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0",
+    "ASAN_OPTIONS": "abort_on_error=0",
     "UBSAN_OPTIONS": "print_stacktrace=1",
     "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
 }

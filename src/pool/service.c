@@ -201,6 +201,7 @@ static void handle_ready(const void *tag)
 			accept_visitors(served);
 			return;
 		} else if (ltz__deaths_ready(&served->deaths, service.poll, served->mem, tag)) {
+			served->due_ns = 0; /* its tick goes on with what the dead left */
 			return;
 		}
 	for (struct ltz_visitor **link = &service.visitors; *link != NULL; link = &(*link)->next)

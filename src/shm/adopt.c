@@ -34,24 +34,35 @@ static void adopt_intent(struct ltz_mem *mem, struct ltz_lane *lane, const struc
 	store_release(&lane->shm->hr, 0);                                  /* h */
 }
 
-/* Step 3b for a slab or run just taken: what is allocated but in no index will never be. */
-static void sweep(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t head, const struct ltz_shape *shape)
+/* The questions to the index about one word's blocks go in two rounds, so that its cache misses overlap. */
+static void sweep_word(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_shape *shape, uint64_t first_ref,
+                       uint64_t bits, uint64_t *retired)
+{
+	for (uint64_t ask = bits; ask; ask &= ask - 1)
+		mem->index->expect(mem, first_ref + (unsigned)__builtin_ctzll(ask) * shape->units, shape->bytes);
+	for (; bits; bits &= bits - 1) {
+		uint64_t ref = first_ref + (unsigned)__builtin_ctzll(bits) * shape->units;
+
+		if (mem->index->refers(mem, lane, ref, shape->bytes) == 0)
+			fetch_or_release(retired, bits & -bits);
+	}
+}
+
+/* Step 3b for a slab or run just taken: what is allocated but in no index will never be. Returns its blocks. */
+static uint32_t sweep(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t head, const struct ltz_shape *shape)
 {
 	struct shm_extent *shm = at_granule(mem, head);
 
 	for (uint32_t w = 0; w < shape->words; w++) {
-		uint64_t bits = load_acquire(&shm->bits[w]) & ~load_acquire(&shm->bits[shape->words + w]);
+		uint64_t *retired = &shm->bits[shape->words + w];
+		uint64_t bits = load_acquire(&shm->bits[w]) & ~load_acquire(retired);
+		uint32_t left = shape->blocks - w * 64;
 
-		for (; bits; bits &= bits - 1) {
-			unsigned bit = (unsigned)__builtin_ctzll(bits);
-			uint64_t index = w * 64 + bit;
-
-			if (index >= shape->blocks)
-				break;
-			if (mem->index->refers(mem, lane, shape->first_ref + index * shape->units, shape->bytes) == 0)
-				fetch_or_release(&shm->bits[shape->words + w], UINT64_C(1) << bit);
-		}
+		if (left < 64)
+			bits &= (UINT64_C(1) << left) - 1;
+		sweep_word(mem, lane, shape, shape->first_ref + (uint64_t)w * 64 * shape->units, bits, retired);
 	}
+	return shape->blocks;
 }
 
 static bool label_is(uint64_t word, unsigned row, uint64_t generation)
@@ -89,73 +100,82 @@ static void remember(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t head, 
 		ltz__extent_list(lane, (uint32_t)index);
 }
 
-/* Step 3 for one granule. 1: an extent was taken; 0: not the dead one's; -ENOMEM. */
-static int adopt_granule(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t g, unsigned row, uint64_t generation)
+/* Step 3 for one granule. Returns how many blocks were looked at and one for itself, or -ENOMEM. */
+static int64_t adopt_granule(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t g, const struct ltz_adoption *of)
 {
 	struct ltz_shape shape;
 
-	if (ltz__extent_reserve(lane) < 0)
-		return -ENOMEM; /* before it is ours: then somebody else still finds it */
 	for (;;) {
 		uint64_t word = owner_load(mem, g), mine = (word & ~LABEL_MASK) | lane->label;
+		uint32_t blocks = 0;
 
-		if (!owner_labelled(word) || !label_is(word, row, generation))
-			return 0;
+		if (!owner_labelled(word) || !label_is(word, of->row, row_generation(of->word)))
+			return 1;
+		if (ltz__extent_reserve(lane) < 0)
+			return -ENOMEM; /* before it is ours: then somebody else still finds it */
 		if (!owner_cas(mem, g, word, mine))
 			continue; /* somebody else took it, or finished it */
 		if (ltz__extent_shape(mem, g, word, &shape) == 0 && !canary(CANARY_NO_SWEEP))
-			sweep(mem, lane, g, &shape);
+			blocks = sweep(mem, lane, g, &shape);
 		/* Only now may this lane allocate from it or reclaim in it. */
 		remember(mem, lane, g, word);
-		return 1;
+		return 1 + (int64_t)blocks;
 	}
 }
 
-/* How many extents are taken before the lane is offered to this process' callers again. */
-#define ADOPT_SLICE 64u
-
-static int adopt_granules(struct ltz_mem *mem, unsigned row, uint64_t generation)
+static int adopt_granules(struct ltz_mem *mem, struct ltz_lane *lane, struct ltz_adoption *adoption, uint64_t most)
 {
-	uint64_t high = ltz__granules_high(mem), g = 0;
+	uint64_t high = ltz__granules_high(mem), work = 0;
 
-	while (g < high) {
-		struct ltz_lane *lane = take_lane(mem);
-		int result = 0;
+	for (; adoption->granule < high && work < most; adoption->granule++) {
+		int64_t more = adopt_granule(mem, lane, adoption->granule, adoption);
 
-		if (!lane)
-			return -ENOMEM;
-		for (unsigned taken = 0; g < high && taken < ADOPT_SLICE && result >= 0; g++) {
-			result = adopt_granule(mem, lane, g, row, generation);
-			taken += result > 0;
-		}
-		lane_give(lane);
-		if (result < 0)
-			return result;
+		if (more < 0)
+			return (int)more;
+		work += (uint64_t)more;
 	}
-	return 0;
+	return adoption->granule < high ? -EAGAIN : 0;
 }
 
-int ltz__adopt(struct ltz_mem *mem, unsigned row, uint64_t word)
+int ltz__adopt_slice(struct ltz_mem *mem, struct ltz_adoption *adoption, uint64_t most)
 {
-	struct shm_row *dead = &mem->rows[row];
-	uint64_t generation = row_generation(word);
-	struct ltz_lane *lane = take_lane(mem);
+	struct shm_row *dead = &mem->rows[adoption->row];
 	unsigned lanes = (unsigned)load_acquire(&dead->lanes_used);
+	struct ltz_lane *lane;
 	int result;
 
+	if (load_acquire(&dead->word) != adoption->word)
+		return 0; /* others were faster */
+	lane = take_lane(mem);
 	if (!lane)
 		return -ENOMEM;
-	if (canary(CANARY_ROW_EARLY) && cas_seq_cst(&dead->word, word, row_word(generation, 0)))
-		word = row_word(generation, 0);
-	for (unsigned i = 0; i < lanes && i < SHM_LANES; i++)
-		adopt_intent(mem, lane, &dead->lane[i]);
+	if (canary(CANARY_ROW_EARLY) &&
+	    cas_seq_cst(&dead->word, adoption->word, row_word(row_generation(adoption->word), 0)))
+		adoption->word = row_word(row_generation(adoption->word), 0);
+	if (!adoption->granule) /* before the first extent is taken */
+		for (unsigned i = 0; i < lanes && i < SHM_LANES; i++)
+			adopt_intent(mem, lane, &dead->lane[i]);
+	result = adopt_granules(mem, lane, adoption, most);
 	lane_give(lane);
-	result = adopt_granules(mem, row, generation);
 	if (result < 0)
-		return result; /* the row stays up: the next pass goes on */
+		return result; /* the row stays up: the next call goes on */
 	/* step 4 */
-	if (!cas_seq_cst(&dead->word, word, row_word(generation, 0)))
+	if (!cas_seq_cst(&dead->word, adoption->word, row_word(row_generation(adoption->word), 0)))
 		return 0;
 	fetch_add_relaxed(&mem->header->recovered, 1);
 	return 1;
+}
+
+/* A lane is offered to this process' callers again after so much work. */
+#define SLICE 65536u
+
+int ltz__adopt(struct ltz_mem *mem, unsigned row, uint64_t word)
+{
+	struct ltz_adoption adoption = {.row = row, .word = word};
+	int result;
+
+	do
+		result = ltz__adopt_slice(mem, &adoption, SLICE);
+	while (result == -EAGAIN);
+	return result;
 }

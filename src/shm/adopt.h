@@ -12,12 +12,22 @@
 
 #include "shm/attachment.h"
 
+/* An adoption under way in this process. Begun with row and word, proven dead by ltz__member_dead. */
+struct ltz_adoption {
+	unsigned row;
+	uint64_t word;    /* of the row: its generation */
+	uint64_t granule; /* below it all is done       */
+};
+
 /*
- * Settles the member (row, generation of word), proven dead by
- * ltz__member_dead. Its extents become those of a lane of this process.
- * 1: this call released the row. 0: somebody else did. Negative: to be tried
- * again (no private memory).
+ * Goes on settling a dead member, whose extents become those of a lane of
+ * this process. most: work of this call, in granules and blocks looked at.
+ * 1: done, and this call released the row. 0: done by somebody else.
+ * -EAGAIN: there is more. -ENOMEM: no private memory; to be tried again.
  */
+int ltz__adopt_slice(struct ltz_mem *mem, struct ltz_adoption *adoption, uint64_t most);
+
+/* All of it. 1, 0, -ENOMEM as above. */
 int ltz__adopt(struct ltz_mem *mem, unsigned row, uint64_t word);
 
 #endif

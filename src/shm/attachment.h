@@ -86,6 +86,8 @@ struct ltz_index_ops {
 	 * < 0: cannot be told now (treat as true).
 	 */
 	int (*refers)(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t ref, uint64_t bytes);
+	/* refers will be asked about this block soon: brings what it looks at near. */
+	void (*expect)(const struct ltz_mem *mem, uint64_t ref, uint64_t bytes);
 };
 
 struct ltz_mem {

@@ -8,7 +8,7 @@
 
 #include <errno.h>
 
-static const struct ltz_index_ops index_ops = {.refers = ltz__map_refers};
+static const struct ltz_index_ops index_ops = {.refers = ltz__map_refers, .expect = ltz__map_expect};
 
 /* All who came before may have died before there was a table, with all the memory in their hands. */
 static int make_first_table(struct ltz_mem *mem)

@@ -54,5 +54,6 @@ uint64_t ltz__map_count(const struct ltz_mem *mem);
 
 /* struct ltz_index_ops: for adoption. */
 int ltz__map_refers(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t ref, uint64_t bytes);
+void ltz__map_expect(const struct ltz_mem *mem, uint64_t ref, uint64_t bytes);
 
 #endif

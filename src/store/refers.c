@@ -67,15 +67,34 @@ static int ask(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t hash, uint64
 	return load_acquire(&mem->header->root) == root.word ? answer : RESTART;
 }
 
-int ltz__map_refers(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t ref, uint64_t bytes)
+/* The hash of the key in a block; false: never completed, so never published. */
+static bool hash_of_block(const struct ltz_mem *mem, uint64_t ref, uint64_t bytes, uint64_t *hash)
 {
 	const struct shm_record *rec = at_ref(mem, ref);
 	struct ltz_look look;
-	uint64_t meta = load_acquire(&rec->meta), hash;
+	uint64_t meta = load_acquire(&rec->meta);
 
 	if (!record_look(rec, bytes, meta, &look))
-		return NO; /* never completed, so never published */
-	hash = hash_key(mem->seed, meta_key_type(meta), (const uint8_t *)rec + look.key_offset, meta_key_size(meta));
+		return false;
+	*hash = hash_key(mem->seed, meta_key_type(meta), (const uint8_t *)rec + look.key_offset, meta_key_size(meta));
+	return true;
+}
+
+void ltz__map_expect(const struct ltz_mem *mem, uint64_t ref, uint64_t bytes)
+{
+	struct ltz_root root;
+	uint64_t hash;
+
+	if (root_read(mem, &root) == 0 && hash_of_block(mem, ref, bytes, &hash))
+		__builtin_prefetch(&root.cur.shm->bucket[bucket_of_hash(hash, root.cur.log2)]);
+}
+
+int ltz__map_refers(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t ref, uint64_t bytes)
+{
+	uint64_t hash;
+
+	if (!hash_of_block(mem, ref, bytes, &hash))
+		return NO;
 	for (unsigned i = 0; i < RESTARTS_MAX; i++) {
 		int answer = ask(mem, lane, hash, ref);
 

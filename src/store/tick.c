@@ -31,12 +31,14 @@
 #define PUNCH_MOST    8192u       /* granules a pass: 512 MiB               */
 #define RECLAIM_SLICE 64u
 #define RECLAIM_MOST  2048u       /* extents of an idle lane a pass         */
-#define SWEEP_FEW     64u         /* rows: so many locks are looked at every TIDY_NS */
+#define SWEEP_FEW     64u         /* rows whose locks are looked at in one go; if there are no more, every TIDY_NS */
 
 struct tick {
 	uint64_t tidy_at, slow_at; /* pool's clock, ns */
 	uint64_t sweep_at_ms;
 	bool sweep_all;
+	struct ltz_adoption adoption; /* under way if its word is not 0 */
+	unsigned look_at;          /* rows from here on are still to be asked whether their member is dead */
 	bool punched_all;          /* a destroyed pool's memory was given back */
 	uint64_t destroyed_at;
 	uint64_t appetite;         /* granules: what growth has shown to be worth having ready; halved every second */
@@ -47,8 +49,13 @@ struct tick {
 
 int ltz__tick_init(struct ltz_mem *mem)
 {
-	mem->tick = calloc(1, sizeof(struct tick));
-	return mem->tick ? 0 : -ENOMEM;
+	struct tick *tick = calloc(1, sizeof(*tick));
+
+	if (!tick)
+		return -ENOMEM;
+	tick->look_at = SHM_ROWS; /* nobody was told to look yet */
+	mem->tick = tick;
+	return 0;
 }
 
 void ltz__tick_deinit(struct ltz_mem *mem)
@@ -272,6 +279,47 @@ unsigned ltz__adopt_dead(struct ltz_mem *mem)
 	return settled;
 }
 
+/* Work between two looks at what else there is to do; about a millisecond. */
+#define ADOPT_SLICE 8192u
+
+/* A slice of the adoption under way. Returns whether there is more. */
+static bool go_on_adopting(struct ltz_mem *mem, struct tick *tick)
+{
+	int result;
+
+	if (!tick->adoption.word)
+		return false;
+	result = ltz__adopt_slice(mem, &tick->adoption, ADOPT_SLICE);
+	if (result == -EAGAIN)
+		return true;
+	if (result > 0) {
+		ltz__entries_tend(mem);
+		tick->sweep_all = true; /* it may have died in the middle of a sweep */
+	}
+	tick->adoption.word = 0;
+	return false;
+}
+
+/* Looks at the next rows, until one's member is dead: its adoption begins. */
+static void find_dead(struct ltz_mem *mem, struct tick *tick)
+{
+	unsigned rows = ltz__rows_high(mem), end = tick->look_at + SWEEP_FEW;
+
+	for (; !tick->adoption.word && tick->look_at < rows && tick->look_at < end; tick->look_at++) {
+		uint64_t word;
+
+		if (ltz__member_dead(mem, tick->look_at, &word))
+			tick->adoption = (struct ltz_adoption){.row = tick->look_at, .word = word};
+	}
+}
+
+/* A slice of one look over all rows. Returns whether there is more. */
+static bool settle_dead(struct ltz_mem *mem, struct tick *tick)
+{
+	find_dead(mem, tick);
+	return go_on_adopting(mem, tick) || tick->look_at < ltz__rows_high(mem);
+}
+
 bool ltz__settle_row(struct ltz_mem *mem, unsigned row)
 {
 	struct tick *tick = mem->tick;
@@ -279,25 +327,29 @@ bool ltz__settle_row(struct ltz_mem *mem, unsigned row)
 
 	if (mem->readonly || ltz__mem_destroyed(mem) || !ltz__member_dead(mem, row, &word))
 		return false;
-	if (ltz__adopt(mem, row, word) > 0)
-		ltz__entries_tend(mem);
-	tick->sweep_all = true;
+	if (tick->adoption.word) {
+		tick->look_at = 0; /* one after the other */
+		return true;
+	}
+	tick->adoption = (struct ltz_adoption){.row = row, .word = word};
+	go_on_adopting(mem, tick);
 	return true;
 }
 
-static void tidy_pool(struct ltz_mem *mem, struct tick *tick, struct ltz_lane *lane, bool slow)
+/* Returns whether the dead are still being looked for. */
+static bool tidy_pool(struct ltz_mem *mem, struct tick *tick, struct ltz_lane *lane, bool slow)
 {
 	uint64_t now_ms = map_now_ms(mem);
 
 	if (slow || ltz__rows_high(mem) <= SWEEP_FEW)
-		if (ltz__adopt_dead(mem))
-			tick->sweep_all = true; /* it may have died in the middle of a sweep */
+		tick->look_at = 0;
 	if (slow || tick->sweep_all || now_ms >= tick->sweep_at_ms) {
 		bool all = tick->sweep_all;
 
 		tick->sweep_all = false;
 		ltz__sweep(mem, lane, all, &tick->sweep_at_ms);
 	}
+	return settle_dead(mem, tick);
 }
 
 static void tidy_slowly(struct ltz_mem *mem, struct tick *tick, struct ltz_lane *lane, uint64_t now)
@@ -349,12 +401,13 @@ static uint64_t tick_writable(struct ltz_mem *mem, struct tick *tick, struct ltz
 	int more;
 
 	more = tend_index(mem, tick, lane);
+	more |= settle_dead(mem, tick);
 	commit_ahead(mem, tick, lane);
 	if (now < tick->tidy_at)
 		return more ? 0 : tick->tidy_at - now;
 	store_release(&mem->row->heartbeat_ms, (uint64_t)ltz__sys_unix_ms());
 	if (is_janitor(mem, now)) {
-		tidy_pool(mem, tick, lane, slow);
+		more |= tidy_pool(mem, tick, lane, slow);
 		if (slow)
 			tidy_slowly(mem, tick, lane, now);
 	} else {

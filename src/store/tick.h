@@ -24,7 +24,8 @@ int ltz__tick_init(struct ltz_mem *mem);
 void ltz__tick_deinit(struct ltz_mem *mem);
 
 /*
- * Settles the member in this row if it is proven dead; says whether it was.
+ * Begins to settle the member in this row if it is proven dead, and says
+ * whether it was; what is left after a slice is done by the next ltz__tick.
  * From the thread that calls ltz__tick.
  */
 bool ltz__settle_row(struct ltz_mem *mem, unsigned row);

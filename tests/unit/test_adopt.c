@@ -521,6 +521,40 @@ TEST(a_late_adopter_does_not_touch_the_next_member_of_the_row)
 	EXPECT_CLEAN(mem);
 }
 
+static void fill_many_slabs(struct ltz_mem *me)
+{
+	for (uint64_t i = 0; i < 20000; i++)
+		ASSERT_EQ_INT(put_number(me, i, &i, 8), 0);
+}
+
+/* Between two slices the process works on, and another adopter may come and finish. */
+TEST(an_adoption_is_done_in_slices_beside_the_others)
+{
+	struct ltz_mem *mem = survivor_of(16 * MIB, 0), *other = pool_join(pool_fd);
+	struct ltz_adoption here = {0}, there = {0};
+	uint64_t slices = 0, value = 1;
+	int result;
+
+	die_in(fill_many_slabs);
+	here.row = there.row = 2;
+	ASSERT_TRUE(ltz__member_dead(mem, 2, &here.word));
+	there.word = here.word;
+	do {
+		result = ltz__adopt_slice(mem, &here, 1000);
+		ASSERT_EQ_INT(put_number(mem, slices, &value, 8), 0);
+		EXPECT_EQ_U64(ltz__map_count(mem), 20000);
+		if (slices % 2)
+			EXPECT_EQ_INT(ltz__adopt_slice(other, &there, 1), -EAGAIN);
+		slices++;
+	} while (result == -EAGAIN && slices < 5);
+	EXPECT_EQ_INT(result, -EAGAIN);
+	EXPECT_EQ_INT(ltz__adopt(other, 2, there.word), 1);
+	EXPECT_EQ_INT(ltz__adopt_slice(mem, &here, 1000), 0);
+	EXPECT_EQ_U64(ltz__map_count(mem), 20000);
+	EXPECT_EQ_U64(ltz__adopt_dead(mem), 0);
+	EXPECT_CLEAN(mem);
+}
+
 TEST(the_living_are_not_adopted)
 {
 	struct ltz_mem *mem = survivor_of(8 * MIB, 0), *other = pool_join(pool_fd);

@@ -253,6 +253,26 @@ TEST(ticks_settle_the_dead)
 	EXPECT_CLEAN(mem);
 }
 
+TEST(what_a_large_member_left_is_settled_over_several_ticks)
+{
+	struct ltz_mem *mem = pool_new(64 * MIB, 0), *large = pool_join_again(mem), *small = pool_join_again(mem);
+	unsigned ticks = 0;
+
+	fill(large, 0, 100000);
+	fill(small, 100000, 101000);
+	pool_leave(large);
+	pool_leave(small);
+	EXPECT_TRUE(ltz__settle_row(mem, 1)); /* as a pidfd tells */
+	EXPECT_EQ_U64(load_relaxed(&mem->header->recovered), 0);
+	EXPECT_TRUE(ltz__settle_row(mem, 2)); /* after the first */
+	while (ltz__tick(mem) == 0 && ticks < 1000) /* it wants to be called again at once */
+		ticks++;
+	EXPECT_TRUE(ticks > 5);
+	EXPECT_EQ_U64(load_relaxed(&mem->header->recovered), 2);
+	EXPECT_NUMBERS(mem, 101000);
+	EXPECT_CLEAN(mem);
+}
+
 TEST(one_member_is_janitor_and_another_takes_over)
 {
 	struct ltz_mem *mem = pool_new(16 * MIB, 0), *other = pool_join_again(mem), *dead;

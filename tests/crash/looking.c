@@ -25,7 +25,8 @@ static bool attach(struct scene *scene, struct ltz_mem **mem)
 static void tick_later(struct ltz_mem *mem, uint64_t later_ns)
 {
 	ltz__mem_set_now(mem, ltz__mem_now_ns(mem) + later_ns);
-	ltz__tick(mem);
+	for (unsigned i = 0; i < 100 && ltz__tick(mem) == 0; i++) /* until it wants to rest */
+		;
 }
 
 /* ---- rows ------------------------------------------------------------------------------- */

@@ -59,6 +59,24 @@ int ltz__sys_barrier_register(void);
 /* A full fence on every running thread of every registered process, this one included. */
 int ltz__sys_barrier(void);
 
+/* ---- locked.c: memory for secrets ------------------------------------------ */
+
+#define LTZ_SYS_HIDDEN (1u << 0) /* memfd_secret: the kernel cannot read it either, so neither can ptrace */
+#define LTZ_SYS_LOCKED (1u << 1) /* never goes to swap */
+
+/*
+ * Maps zeroed memory that is in no core dump and, where the limits allow
+ * (RLIMIT_MEMLOCK), not in swap: *how says what was to be had. A forked
+ * child has it too. HIDDEN memory is then the same memory in both, as the
+ * kernel has no private kind, and is zeroed by the kernel when the last of
+ * them has let go; other memory is a copy in the child, and not LOCKED there.
+ */
+int ltz__sys_locked_map(uint64_t size_bytes, void **address, unsigned *how);
+/* No longer writable, or writable again. */
+int ltz__sys_locked_protect(void *address, uint64_t size_bytes, bool writable);
+/* In a forked child: locks its copy. */
+int ltz__sys_locked_again(void *address, uint64_t size_bytes);
+
 /* ---- process.c ----------------------------------------------------------- */
 
 /*

@@ -8,7 +8,7 @@ set -eu
 cd "$(dirname "$0")/.."
 venv=${1:-.venv}
 python=${PYTHON:-python3}
-packages="gcc make cmake ninja-build pkg-config libxxhash-dev python3-dev python3-venv"
+packages="gcc make cmake ninja-build pkg-config libxxhash-dev libssl-dev libargon2-dev python3-dev python3-venv"
 
 missing=""
 if command -v dpkg-query >/dev/null; then

@@ -42,6 +42,7 @@ static const struct line lines[] = {
 	/* what the system may say on the way */
 	{ -EAGAIN, "try again" },
 	{ -EBADF, "bad file descriptor" },
+	{ -EBADMSG, "a message or record fails its check" },
 	{ -EBUSY, "no room for another member" },
 	{ -ECONNREFUSED, "nobody listens" },
 	{ -ECONNRESET, "the other side went away" },
@@ -49,15 +50,18 @@ static const struct line lines[] = {
 	{ -EFBIG, "a file size limit (RLIMIT_FSIZE) is too small" },
 	{ -EINTR, "interrupted by a signal" },
 	{ -EIO, "input/output error" },
+	{ -EKEYREJECTED, "the other side does not know the password" },
 	{ -EMFILE, "this process has no file descriptor left (RLIMIT_NOFILE)" },
 	{ -ENAMETOOLONG, "the name is too long" },
 	{ -ENFILE, "the system has no file descriptor left" },
 	{ -ENOMEM, "out of memory" },
+	{ -ENOPKG, "a library that locked and encrypted pools need cannot be loaded" },
 	{ -ENOSYS, "the kernel does not have this" },
 	{ -ENOTDIR, "a part of the path is missing or not a directory" },
 	{ -EOPNOTSUPP, "not supported here" },
 	{ -EPERM, "not permitted" },
 	{ -EPIPE, "the other side closed" },
+	{ -ERANGE, "a number is out of its bounds" },
 };
 
 const char *ltz__strerror(int result)

@@ -11,7 +11,8 @@
 
 void ltz__wipe(void *bytes, size_t size)
 {
-	explicit_bzero(bytes, size);
+	if (size > 0) /* then bytes is not NULL */
+		explicit_bzero(bytes, size);
 }
 
 bool ltz__same(const void *a, const void *b, size_t size)

@@ -11,9 +11,9 @@
 #include <stddef.h>
 
 /*
- * Zeroes size bytes, also where the compiler sees that nobody reads them
- * again. It cannot reach copies in registers or in dead stack slots: keep
- * secrets in few named places and wipe those.
+ * Zeroes size bytes (0: bytes may be NULL), also where the compiler sees
+ * that nobody reads them again. It cannot reach copies in registers or in dead
+ * stack slots: keep secrets in few named places and wipe those.
  */
 void ltz__wipe(void *bytes, size_t size);
 

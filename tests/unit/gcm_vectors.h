@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gcm_vectors.h - AES-256-GCM vectors of NIST's validation programme (CAVS
+ * 14.0), nonces of 96 bits and tags of 128: of gcmEncryptExtIV256.rsp the first
+ * of each section with 0, 160 and 720 bits of associated data, and of
+ * gcmDecrypt256.rsp the first that must FAIL of each section with 0 and 384.
+ * Each was checked against another implementation.
+ */
+#ifndef LTZ_TEST_GCM_VECTORS_H
+#define LTZ_TEST_GCM_VECTORS_H
+
+struct gcm_vector {
+	const char *key, *nonce, *aad, *text, *sealed, *tag;
+};
+
+static const struct gcm_vector gcm_good[] = {
+	/* PTlen 0, AADlen 0, Count 0 */
+	{ "b52c505a37d78eda5dd34f20c22540ea1b58963cf8e5bf8ffa85f9f2492505b4", "516c33929df5a3284ff463d7",
+	  "",
+	  "",
+	  "",
+	  "bdc1ac884d332457a1d2664f168c76f0" },
+	/* PTlen 0, AADlen 160, Count 0 */
+	{ "886cff5f3e6b8d0e1ad0a38fcdb26de97e8acbe79f6bed66959a598fa5047d65", "3a8efa1cd74bbab5448f9945",
+	  "519fee519d25c7a304d6c6aa1897ee1eb8c59655",
+	  "",
+	  "",
+	  "f6d47505ec96c98a42dc3ae719877b87" },
+	/* PTlen 0, AADlen 720, Count 0 */
+	{ "03ccb7dbc7b8425465c2c3fc39ed0593929ffd02a45ff583bd89b79c6f646fe9", "fd119985533bd5520b301d12",
+	  "98e68c10bf4b5ae62d434928fc6405147c6301417303ef3a703dcfd2c0c339a4d0a89bd29fe61fecf1066ab06d7a5c31"
+	  "a48ffbfed22f749b17e9bd0dc1c6f8fbd6fd4587184db964d5456132106d782338c3f117ec05229b0899",
+	  "",
+	  "",
+	  "cf54e7141349b66f248154427810c87a" },
+	/* PTlen 128, AADlen 0, Count 0 */
+	{ "31bdadd96698c204aa9ce1448ea94ae1fb4a9a0b3c9d773b51bb1822666b8f22", "0d18e06c7c725ac9e362e1ce",
+	  "",
+	  "2db5168e932556f8089a0622981d017d",
+	  "fa4362189661d163fcd6a56d8bf0405a",
+	  "d636ac1bbedd5cc3ee727dc2ab4a9489" },
+	/* PTlen 128, AADlen 160, Count 0 */
+	{ "83688deb4af8007f9b713b47cfa6c73e35ea7a3aa4ecdb414dded03bf7a0fd3a", "0b459724904e010a46901cf3",
+	  "794a14ccd178c8ebfd1379dc704c5e208f9d8424",
+	  "33d893a2114ce06fc15d55e454cf90c3",
+	  "cc66bee423e3fcd4c0865715e9586696",
+	  "0fb291bd3dba94a1dfd8b286cfb97ac5" },
+	/* PTlen 128, AADlen 720, Count 0 */
+	{ "80d755e24d129e68a5259ec2cf618e39317074a83c8961d3768ceb2ed8d5c3d7", "7598c07ba7b16cd12cf50813",
+	  "0e94f4c48fd0c9690c853ad2a5e197c5de262137b69ed0cdfa28d8d12413e4ffff15374e1cccb0423e8ed829a954a335"
+	  "ed705a272ad7f9abd1057c849bb0d54b768e9d79879ec552461cc04adb6ca0040c5dd5bc733d21a93702",
+	  "5e7fd1298c4f15aa0f1c1e47217aa7a9",
+	  "5762a38cf3f2fdf3645d2f6696a7eead",
+	  "8a6708e69468915c5367573924fe1ae3" },
+	/* PTlen 104, AADlen 0, Count 0 */
+	{ "82c4f12eeec3b2d3d157b0f992d292b237478d2cecc1d5f161389b97f999057a", "7b40b20f5f397177990ef2d1",
+	  "",
+	  "982a296ee1cd7086afad976945",
+	  "ec8e05a0471d6b43a59ca5335f",
+	  "113ddeafc62373cac2f5951bb9165249" },
+	/* PTlen 104, AADlen 160, Count 0 */
+	{ "69b458f2644af9020463b40ee503cdf083d693815e2659051ae0d039e606a970", "8d1da8ab5f91ccd09205944b",
+	  "036ad5e5494ef817a8af2f5828784a4bfedd1653",
+	  "f3e0e09224256bf21a83a5de8d",
+	  "c0a62d77e6031bfdc6b13ae217",
+	  "a794a9aaee48cd92e47761bf1baff0af" },
+	/* PTlen 104, AADlen 720, Count 0 */
+	{ "ff9506b4d46ba54128876fadfcc673a4c927c618ea7d95cfcaa508cbc8f7fc66", "3742ad2208a0484345eee1be",
+	  "f1360a27fdc244be8739d85af6491c762a693aafe668c449515fdeeedb6a90aeee3891bbc8b69adc6a6426cb12fcdebc"
+	  "32c9f58c5259d128b91efa28620a3a9a0168b0ff5e76951cb41647ba4aa1f87fac0d97ac580e42cffc7e",
+	  "7fd0d6cadc92cad27bb2d7d8c8",
+	  "bdb8346b28eb4d7226493611a6",
+	  "7484d827b767647f44c7f94a39f8175c" },
+	/* PTlen 256, AADlen 0, Count 0 */
+	{ "268ed1b5d7c9c7304f9cae5fc437b4cd3aebe2ec65f0d85c3918d3d3b5bba89b", "9ed9d8180564e0e945f5e5d4",
+	  "",
+	  "fe29a40d8ebf57262bdb87191d01843f4ca4b2de97d88273154a0b7d9e2fdb80",
+	  "791a4a026f16f3a5ea06274bf02baab469860abde5e645f3dd473a5acddeecfc",
+	  "05b2b74db0662550435ef1900e136b15" },
+	/* PTlen 256, AADlen 160, Count 0 */
+	{ "5853c020946b35f2c58ec427152b840420c40029636adcbb027471378cfdde0f", "eec313dd07cc1b3e6b068a47",
+	  "1389b522c24a774181700553f0246bbabdd38d6f",
+	  "ce7458e56aef9061cb0c42ec2315565e6168f5a6249ffd31610b6d17ab64935e",
+	  "eadc3b8766a77ded1a58cb727eca2a9790496c298654cda78febf0da16b6903b",
+	  "3d49a5b32fde7eafcce90079217ffb57" },
+	/* PTlen 256, AADlen 720, Count 0 */
+	{ "26bf255bee60ef0f653769e7034db95b8c791752754e575c761059e9ee8dcf78", "cecd97ab07ce57c1612744f5",
+	  "afebbe9f260f8c118e52b84d8880a34622675faef334cdb41be9385b7d059b79c0f8a432d25f8b71e781b177fce4d4c5"
+	  "7ac5734543e85d7513f96382ff4b2d4b95b2f1fdbaf9e78bbd1db13a7dd26e8a4ac83a3e8ab42d1d545f",
+	  "96983917a036650763aca2b4e927d95ffc74339519ed40c4336dba91edfbf9ad",
+	  "e34b1540a769f7913331d66796e00bdc3ee0f258cf244eb7663375cc5ad6c658",
+	  "3841f02beb7a7fca7e578922d0a2f80c" },
+	/* PTlen 408, AADlen 0, Count 0 */
+	{ "1fded32d5999de4a76e0f8082108823aef60417e1896cf4218a2fa90f632ec8a", "1f3afa4711e9474f32e70462",
+	  "",
+	  "06b2c75853df9aeb17befd33cea81c630b0fc53667ff45199c629c8e15dce41e530aa792f796b8138eeab2e86c7b7bee"
+	  "1d40b0",
+	  "91fbd061ddc5a7fcc9513fcdfdc9c3a7c5d4d64cedf6a9c24ab8a77c36eefbf1c5dc00bc50121b96456c8cd8b6ff1f8b"
+	  "3e480f",
+	  "30096d340f3d5c42d82a6f475def23eb" },
+	/* PTlen 408, AADlen 160, Count 0 */
+	{ "24501ad384e473963d476edcfe08205237acfd49b5b8f33857f8114e863fec7f", "9ff18563b978ec281b3f2794",
+	  "adb5ec720ccf9898500028bf34afccbcaca126ef",
+	  "27f348f9cdc0c5bd5e66b1ccb63ad920ff2219d14e8d631b3872265cf117ee86757accb158bd9abb3868fdc0d0b074b5"
+	  "f01b2c",
+	  "eb7cb754c824e8d96f7c6d9b76c7d26fb874ffbf1d65c6f64a698d839b0b06145dae82057ad55994cf59ad7f67c0fa5e"
+	  "85fab8",
+	  "bc95c532fecc594c36d1550286a7a3f0" },
+	/* PTlen 408, AADlen 720, Count 0 */
+	{ "148579a3cbca86d5520d66c0ec71ca5f7e41ba78e56dc6eebd566fed547fe691", "b08a5ea1927499c6ecbfd4e0",
+	  "e4f963f015ffbb99ee3349bbaf7e8e8e6c2a71c230a48f9d59860a29091d2747e01a5ca572347e247d25f56ba7ae8e05"
+	  "cde2be3c97931292c02370208ecd097ef692687fecf2f419d3200162a6480a57dad408a0dfeb492e2c5d",
+	  "9d0b15fdf1bd595f91f8b3abc0f7dec927dfd4799935a1795d9ce00c9b879434420fe42c275a7cd7b39d638fb81ca52b"
+	  "49dc41",
+	  "2097e372950a5e9383c675e89eea1c314f999159f5611344b298cda45e62843716f215f82ee663919c64002a5c198d78"
+	  "78fd3f",
+	  "adbecdb0d5c2224d804d2886ff9a5760" },
+};
+
+/* text is not known */
+static const struct gcm_vector gcm_bad[] = {
+	/* PTlen 0, AADlen 0, Count 1 */
+	{ "e5a8123f2e2e007d4e379ba114a2fb66e6613f57c72d4e4f024964053028a831", "51e43385bf533e168427e1ad",
+	  "",
+	  "",
+	  "",
+	  "38fe845c66e66bdd884c2aecafd280e6" },
+	/* PTlen 0, AADlen 384, Count 0 */
+	{ "8a7425bf862b2ea030c3c365a04a2d5bb537f317f091766743effc628d81bbf5", "d48dbe98ce2548c0e7bcd1e5",
+	  "bb8c00e42e217118c9b86deb3663943cad0b256a40f74dfb3af36ea040b4ccaaadb507604dfd0e214419b9b394802d9b",
+	  "",
+	  "",
+	  "9f83a8fd4146dc53909ddc4c09f50ba8" },
+	/* PTlen 128, AADlen 0, Count 2 */
+	{ "c997768e2d14e3d38259667a6649079de77beb4543589771e5068e6cd7cd0b14", "835090aed9552dbdd45277e2",
+	  "",
+	  "",
+	  "9f6607d68e22ccf21928db0986be126e",
+	  "f32617f67c574fd9f44ef76ff880ab9f" },
+	/* PTlen 128, AADlen 384, Count 1 */
+	{ "0fc8ae600fd3396716c3e88327545b5e4308eda1c25e076d1098fabb74a9f0a0", "c529787b4c756a2343f36280",
+	  "2c6ac22d787b70bf516f4bf72deb8f9514a588e5e53cb26980becd0d500bb23453d8ed874ec2514b813aa45d2dc36e6a",
+	  "",
+	  "7dc464c2735f446f9a3f92873688e6c3",
+	  "fd6d32ff9a090bb880371a678f37ecaa" },
+	/* PTlen 104, AADlen 0, Count 0 */
+	{ "8b37c4b8cf634704920059866ad96c49e9da502c63fca4a3a7a4dcec74cb0610", "cb59344d2b06c4ae57cd0ea4",
+	  "",
+	  "",
+	  "66ab935c93555e786b775637a3",
+	  "d8733acbb564d8afaa99d7ca2e2f92a9" },
+	/* PTlen 104, AADlen 384, Count 1 */
+	{ "29e640cb29c4ef616d646123d5bb5c1bd75e843587d64eba90d50f0295437ff7", "4aede7cf9d70fb80c4ae2941",
+	  "91f9d7e7cf938990a458de56c4a1e9d288874dd6a546d6d41d9365c29ee9d45919b8f59b358d8e02ddb0120e24e60480",
+	  "",
+	  "697eb024c2ec39bc6cf9dd0eff",
+	  "56ca5aae42fb30b3a22c8cd7e7edbb6c" },
+	/* PTlen 256, AADlen 0, Count 3 */
+	{ "a6da42afcc5b86f989910f7d27f29362a4e4a07ab9b7090d5820cbf97faf0729", "fa099d57bdcec5b25ee2e20d",
+	  "",
+	  "",
+	  "c70900c56aaedf2af746e834d39af7eed53b86b1e832d9f72bcf35ecf8144282",
+	  "44d3f379ca0c4afa71b147bc84d49143" },
+	/* PTlen 256, AADlen 384, Count 2 */
+	{ "fff8747f38466904e99409f9dd8ed202f0e1a3e9e4768fe7f3a0b39c523bbbef", "bd4ea7d286dfc0948145e37d",
+	  "d95546e9a05a8363f848419ce4d96f148a2d722f2bc15e5b6599b7eef1fb8ac52b3a2cf97cd6fecc67fa0bde6367b575",
+	  "",
+	  "e8b7aed2ece9207ec158dc6d9b6fbf941197964820a9b0e5d8d30969c89b3e77",
+	  "2379d116e1152171fbc184bc8b760845" },
+	/* PTlen 408, AADlen 0, Count 1 */
+	{ "28ae911ee685872d906de12d7696351df8ef2234a74a95efa4ea15b327338fe0", "2fe6a815d4865181fade5fac",
+	  "",
+	  "",
+	  "1168442ef64656ef6577fb42c1919c84aae856388e4db9945bb8c9b8412bbe6458bc400444d5d2bf2630f83468f66f9e"
+	  "46e790",
+	  "b75f616fd1a3d6563b62b899e5a7e522" },
+	/* PTlen 408, AADlen 384, Count 0 */
+	{ "ae02edd322afbf5002a22f6d745f6b93c946d34089a9943fcf9114060b942b74", "f345788b7cf2a0f5e1e6fdcf",
+	  "d08ecc2575a5cce9190815e0ac2874aae09c11c606963c365d8bde182b6a7ccdaa2489a1e1f82e8bd1bdc890f842ecd2",
+	  "",
+	  "403946a53b57fd644d2033e9feb5e70ee0d7760c2d4136033b26edf22d1eb430a22b5641fe11cbff9ea704630465eaed"
+	  "e5fa5b",
+	  "154a3811c02b635a0400577e82a486dd" },
+};
+
+#endif

@@ -21,8 +21,15 @@ struct countdown {
 static struct countdown process_wide;
 static _Thread_local struct countdown thread_own;
 
-static const char *crash_name;
-static uint64_t crash_at, crash_hits;
+/* What happens at the at-th hit of a point. Two may wait: a death, and what others do before it. */
+struct trigger {
+	const char *name; /* NULL: nothing waits */
+	uint64_t at, hits;
+	void (*action)(void *context);
+	void *context;
+};
+
+static struct trigger crash, meanwhile;
 
 /* Set by the linker around the section; weak, as a program may have no point at all. */
 extern struct ltz_crash_point __start_ltz_crash_points[] __attribute__((weak));
@@ -65,25 +72,47 @@ bool ltz__fault_fails(void)
 	return count_down(&process_wide) || own;
 }
 
-void ltz__fault_set_crash(const char *name, uint64_t k)
+static void set(struct trigger *trigger, const char *name, uint64_t k, void (*action)(void *context), void *context)
 {
-	__atomic_store_n(&crash_hits, 0, __ATOMIC_RELAXED);
-	crash_at = k;
-	__atomic_store_n(&crash_name, name, __ATOMIC_RELAXED);
+	__atomic_store_n(&trigger->name, NULL, __ATOMIC_RELAXED);
+	__atomic_store_n(&trigger->hits, 0, __ATOMIC_RELAXED);
+	trigger->at = k;
+	trigger->action = action;
+	trigger->context = context;
+	__atomic_store_n(&trigger->name, name, __ATOMIC_RELEASE);
 }
 
-void ltz__fault_reach(struct ltz_crash_point *point)
+static void die(void *context)
 {
-	const char *name = __atomic_load_n(&crash_name, __ATOMIC_RELAXED);
+	(void)context;
+	kill(getpid(), SIGKILL);
+	for (;;) /* another thread may be the one that dies first: never run on */
+		pause();
+}
 
-	__atomic_add_fetch(&point->hits, 1, __ATOMIC_RELAXED);
+void ltz__fault_set_crash(const char *name, uint64_t k) { set(&crash, name, k, die, NULL); }
+
+void ltz__fault_set_meanwhile(const char *name, uint64_t k, void (*action)(void *context), void *context)
+{
+	set(&meanwhile, name, k, action, context);
+}
+
+static void pull(struct trigger *trigger, const struct ltz_crash_point *point)
+{
+	const char *name = __atomic_load_n(&trigger->name, __ATOMIC_ACQUIRE);
+
 	if (name == NULL || strcmp(name, point->name) != 0)
 		return;
-	if (__atomic_add_fetch(&crash_hits, 1, __ATOMIC_RELAXED) == crash_at) {
-		kill(getpid(), SIGKILL);
-		for (;;) /* another thread may be the one that dies first: never run on */
-			pause();
-	}
+	if (__atomic_add_fetch(&trigger->hits, 1, __ATOMIC_RELAXED) == trigger->at)
+		trigger->action(trigger->context);
+}
+
+/* A load and a store, and two loads: threads may lose a hit, but not the only one. */
+void ltz__fault_reach(struct ltz_crash_point *point)
+{
+	__atomic_store_n(&point->hits, __atomic_load_n(&point->hits, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
+	pull(&meanwhile, point);
+	pull(&crash, point);
 }
 
 void ltz__fault_points(void (*visit)(void *context, const char *name, uint64_t hits), void *context)
@@ -105,7 +134,7 @@ static void split(char *text, uint64_t *number)
 
 __attribute__((constructor)) static void read_environment(void)
 {
-	static char call[64], crash[128]; /* crash_name points into it */
+	static char call[64], point[128]; /* what is set points into it */
 	const char *value;
 	uint64_t error = ENOMEM, k = 1;
 
@@ -117,9 +146,9 @@ __attribute__((constructor)) static void read_environment(void)
 	}
 	value = getenv("LTZ_FAULT_CRASH");
 	if (value != NULL) {
-		strncpy(crash, value, sizeof(crash) - 1);
-		split(crash, &k);
-		ltz__fault_set_crash(crash, k);
+		strncpy(point, value, sizeof(point) - 1);
+		split(point, &k);
+		ltz__fault_set_crash(point, k);
 	}
 }
 

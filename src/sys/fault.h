@@ -7,11 +7,12 @@
  *
  *   LTZ_SYS_CALL(call)    a system call returning -1 and errno
  *   LTZ_PTR_CALL(bad, call)  a call returning `bad` on failure (mmap, malloc)
- *   LTZ_CRASH_POINT("floor.what")  raises SIGKILL on this process at its
- *                         k-th hit. Put one between two steps that a crash
- *                         may separate. Every point is listed in a section of
- *                         its own, so that a test can ask whether each one
- *                         that exists was hit.
+ *   LTZ_CRASH_POINT("floor.what")  SIGKILL comes here, at the k-th hit, if
+ *                         that was ordered. Stands behind a step whose
+ *                         effect outlives a crash. Every point is listed in
+ *                         a section of its own, so that a test can ask
+ *                         whether each one that exists was hit. In a .c
+ *                         file, not in an inline function of a header.
  *
  * Environment (read when the process starts)
  *   LTZ_FAULT_CALL=n[:errno]   the n-th call of the process fails (errno: a
@@ -43,6 +44,11 @@ void ltz__fault_set_call(enum ltz_fault_scope scope, uint64_t n, int error);
 uint64_t ltz__fault_calls(enum ltz_fault_scope scope);
 /* Die at the k-th hit from now on of the named point; name NULL: nowhere. name must stay valid. */
 void ltz__fault_set_crash(const char *name, uint64_t k);
+/*
+ * At the k-th hit from now on of the named point, action(context) is run there: what others do between
+ * two steps of this thread. It may pass points itself. name NULL: nothing. name must stay valid.
+ */
+void ltz__fault_set_meanwhile(const char *name, uint64_t k, void (*action)(void *context), void *context);
 /* Every point of this program with its hits so far; one name may come more than once. */
 void ltz__fault_points(void (*visit)(void *context, const char *name, uint64_t hits), void *context);
 

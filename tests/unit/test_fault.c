@@ -151,6 +151,54 @@ static void pass_points(void *context)
 		LTZ_CRASH_POINT("test.point");
 }
 
+static void note_order(void *context)
+{
+	unsigned *order = context;
+
+	order[1] = ++order[0];
+	LTZ_CRASH_POINT("test.inner"); /* points within are points like others */
+}
+
+static void pass_outer(unsigned *order)
+{
+	for (int i = 0; i < 3; i++) {
+		order[0] += 10;
+		LTZ_CRASH_POINT("test.outer");
+	}
+}
+
+TEST(what_others_do_is_done_at_the_point_and_once)
+{
+	unsigned order[2] = { 0, 0 };
+
+	ltz__fault_set_meanwhile("test.outer", 2, note_order, order);
+	pass_outer(order);
+	EXPECT_EQ_U64(order[1], 21);
+	EXPECT_EQ_U64(order[0], 31);
+	ltz__fault_set_meanwhile(NULL, 0, NULL, NULL);
+	pass_outer(order);
+	EXPECT_EQ_U64(order[1], 21);
+}
+
+static void die_inside(void *context)
+{
+	unsigned order[2] = { 0, 0 };
+
+	(void)context;
+	ltz__fault_set_meanwhile("test.outer", 1, note_order, order);
+	ltz__fault_set_crash("test.inner", 1);
+	pass_outer(order);
+}
+
+TEST(death_can_come_in_what_others_do)
+{
+	int status;
+	pid_t child = test_fork(die_inside, NULL);
+
+	ASSERT_EQ_INT(waitpid(child, &status, 0), child);
+	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
 static void count_hits(void *context, const char *name, uint64_t hits)
 {
 	if (strcmp(name, "test.point") == 0 || strcmp(name, "test.never") == 0)

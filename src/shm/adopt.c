@@ -6,6 +6,7 @@
 #include "shm/granule.h"
 #include "shm/lane.h"
 #include "shm/slab.h"
+#include "sys/fault.h"
 #include "sys/sys.h"
 
 #include <errno.h>
@@ -25,13 +26,16 @@ static void adopt_intent(struct ltz_mem *mem, struct ltz_lane *lane, const struc
 	if (!ref || !version || ref >= mem->units)
 		return;
 	store_release(&lane->shm->hr, ref);                                /* b */
+	LTZ_CRASH_POINT("shm.intent_pinned");
 	fence_hazard(mem);
 	if (ltz__block_place(mem, ref, &place) == 0 &&                     /* c */
 	    (load_acquire(place.alloc) & place.bit) &&                     /* d. pairs with: shm/slab.c:take_block */
 	    load_acquire(&at_ref(mem, ref)->version) == version &&         /* e */
 	    mem->index->refers(mem, lane, ref, place.bytes) == 0)          /* f */
 		fetch_or_release(place.retired, place.bit);                /* g */
+	LTZ_CRASH_POINT("shm.intent_settled");
 	store_release(&lane->shm->hr, 0);                                  /* h */
+	LTZ_CRASH_POINT("shm.intent_released");
 }
 
 /* The questions to the index about one word's blocks go in two rounds, so that its cache misses overlap. */
@@ -43,8 +47,10 @@ static void sweep_word(struct ltz_mem *mem, struct ltz_lane *lane, const struct 
 	for (; bits; bits &= bits - 1) {
 		uint64_t ref = first_ref + (unsigned)__builtin_ctzll(bits) * shape->units;
 
-		if (mem->index->refers(mem, lane, ref, shape->bytes) == 0)
+		if (mem->index->refers(mem, lane, ref, shape->bytes) == 0) {
 			fetch_or_release(retired, bits & -bits);
+			LTZ_CRASH_POINT("shm.sweep_retired");
+		}
 	}
 }
 
@@ -115,10 +121,13 @@ static int64_t adopt_granule(struct ltz_mem *mem, struct ltz_lane *lane, uint64_
 			return -ENOMEM; /* before it is ours: then somebody else still finds it */
 		if (!owner_cas(mem, g, word, mine))
 			continue; /* somebody else took it, or finished it */
+		LTZ_CRASH_POINT("shm.extent_adopted");
 		if (ltz__extent_shape(mem, g, word, &shape) == 0 && !canary(CANARY_NO_SWEEP))
 			blocks = sweep(mem, lane, g, &shape);
+		LTZ_CRASH_POINT("shm.extent_swept");
 		/* Only now may this lane allocate from it or reclaim in it. */
 		remember(mem, lane, g, word);
+		LTZ_CRASH_POINT("shm.extent_remembered");
 		return 1 + (int64_t)blocks;
 	}
 }
@@ -155,13 +164,16 @@ int ltz__adopt_slice(struct ltz_mem *mem, struct ltz_adoption *adoption, uint64_
 	if (!adoption->granule) /* before the first extent is taken */
 		for (unsigned i = 0; i < lanes && i < SHM_LANES; i++)
 			adopt_intent(mem, lane, &dead->lane[i]);
+	LTZ_CRASH_POINT("shm.intents_settled");
 	result = adopt_granules(mem, lane, adoption, most);
 	lane_give(lane);
 	if (result < 0)
 		return result; /* the row stays up: the next call goes on */
+	LTZ_CRASH_POINT("shm.extents_settled");
 	/* step 4 */
 	if (!cas_seq_cst(&dead->word, adoption->word, row_word(row_generation(adoption->word), 0)))
 		return 0;
+	LTZ_CRASH_POINT("shm.row_released");
 	fetch_add_relaxed(&mem->header->recovered, 1);
 	return 1;
 }

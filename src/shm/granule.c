@@ -3,6 +3,7 @@
 #include "shm/granule.h"
 
 #include "base/canary.h"
+#include "sys/fault.h"
 #include "sys/sys.h"
 
 #include <errno.h>
@@ -23,8 +24,10 @@ uint64_t ltz__granules_high(const struct ltz_mem *mem)
 static void free_parts(struct ltz_mem *mem, uint64_t head, unsigned n, uint64_t now)
 {
 	for (unsigned i = 1; i < n && head + i < mem->granules; i++)
-		if (owner_cas(mem, head + i, owner_part(head), owner_free(now)))
+		if (owner_cas(mem, head + i, owner_part(head), owner_free(now))) {
+			LTZ_CRASH_POINT("shm.part_freed");
 			hint_add(&mem->header->free_hint, 1);
+		}
 }
 
 /* CLAIM EXTENT 1 and 2 at this very place. n - 1 parts behind the head; false: somebody else was there. */
@@ -34,18 +37,25 @@ static bool claim_at(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t head, 
 
 	if (owner_kind(word) != OWNER_FREE || !owner_cas(mem, head, word, claim))
 		return false;
+	LTZ_CRASH_POINT("shm.head_claimed");
 	for (unsigned i = 1; i < n; i++) {
 		word = owner_load(mem, head + i);
-		if (owner_kind(word) == OWNER_FREE && owner_cas(mem, head + i, word, owner_part(head)))
+		if (owner_kind(word) == OWNER_FREE && owner_cas(mem, head + i, word, owner_part(head))) {
+			LTZ_CRASH_POINT("shm.part_claimed");
 			continue;
+		}
 		/* roll back; no scan needed: the CLAIM came from FREE */
 		uint64_t now = ltz__mem_now_ns(mem);
-		for (unsigned k = 1; k < i; k++)
+		for (unsigned k = 1; k < i; k++) {
 			owner_cas(mem, head + k, owner_part(head), owner_free(now));
+			LTZ_CRASH_POINT("shm.claim_undone_part");
+		}
 		owner_cas(mem, head, claim, owner_free(now));
+		LTZ_CRASH_POINT("shm.claim_undone");
 		return false;
 	}
 	hint_add(&mem->header->free_hint, -(uint64_t)n);
+	LTZ_CRASH_POINT("shm.claimed");
 	return true;
 }
 
@@ -98,6 +108,7 @@ void ltz__granules_form(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t hea
 
 	LTZ_ASSERT(done);
 	(void)done;
+	LTZ_CRASH_POINT("shm.formed");
 }
 
 /* ---- giving back -------------------------------------------------------------------- */
@@ -115,8 +126,10 @@ void ltz__granules_release(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t 
 	if (canary(CANARY_HEAD_FIRST))
 		owner_cas(mem, head, owner_make(OWNER_CLAIM, lane->label, n), owner_free(now));
 	free_parts(mem, head, n, now);
-	if (owner_cas(mem, head, owner_make(OWNER_CLAIM, lane->label, n), owner_free(now)))
+	if (owner_cas(mem, head, owner_make(OWNER_CLAIM, lane->label, n), owner_free(now))) {
+		LTZ_CRASH_POINT("shm.head_freed");
 		hint_add(&mem->header->free_hint, 1);
+	}
 	lower_free_low(mem, head);
 }
 
@@ -125,9 +138,12 @@ void ltz__granules_cut(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t head
 	uint64_t now = ltz__mem_now_ns(mem);
 
 	for (unsigned i = n; i-- > keep;)
-		if (owner_cas(mem, head + i, owner_part(head), owner_free(now)))
+		if (owner_cas(mem, head + i, owner_part(head), owner_free(now))) {
+			LTZ_CRASH_POINT("shm.part_cut");
 			hint_add(&mem->header->free_hint, 1);
+		}
 	owner_cas(mem, head, owner_make(kind, lane->label, n), owner_make(kind, lane->label, keep));
+	LTZ_CRASH_POINT("shm.shortened");
 	lower_free_low(mem, head + keep);
 }
 
@@ -141,8 +157,11 @@ void ltz__granules_teardown(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t
 	free_parts(mem, head, n, ltz__mem_now_ns(mem));
 	if (!canary(CANARY_NO_PUNCH))
 		ltz__sys_punch(mem->fd, granule_file_offset(mem, head), SHM_GRANULE);
-	if (owner_cas(mem, head, owner_make(OWNER_CLAIM, lane->label, n), 0))
+	LTZ_CRASH_POINT("shm.teardown_punched");
+	if (owner_cas(mem, head, owner_make(OWNER_CLAIM, lane->label, n), 0)) {
+		LTZ_CRASH_POINT("shm.torn_down");
 		hint_add(&mem->header->committed_hint, (uint64_t)-1);
+	}
 	if (load_relaxed(&mem->header->virgin_low) > head)
 		store_relaxed(&mem->header->virgin_low, head);
 }
@@ -162,6 +181,7 @@ static int back_owners(struct ltz_mem *mem, uint64_t end)
 	result = ltz__sys_commit(mem->fd, mem->geometry.owners_offset + from, to - from);
 	if (result < 0)
 		return result;
+	LTZ_CRASH_POINT("shm.owners_backed");
 	raise_acq_rel(&mem->owners_backed, to / 8 < mem->granules ? to / 8 : mem->granules);
 	return 0;
 }
@@ -177,8 +197,10 @@ static unsigned claim_virgins(struct ltz_mem *mem, struct ltz_lane *lane, uint64
 	unsigned got = 0;
 
 	while (got < want && from + got < mem->granules && owner_load(mem, from + got) == OWNER_VIRGIN &&
-	       owner_cas(mem, from + got, OWNER_VIRGIN, claim))
+	       owner_cas(mem, from + got, OWNER_VIRGIN, claim)) {
+		LTZ_CRASH_POINT("shm.virgin_claimed");
 		got++;
+	}
 	return got;
 }
 
@@ -186,8 +208,10 @@ static void turn_claims(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t fro
 {
 	uint64_t claim = owner_make(OWNER_CLAIM, lane->label, 1);
 
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
 		owner_cas(mem, from + i, claim, to);
+		LTZ_CRASH_POINT("shm.claim_turned"); /* VIRGIN <-> FREE, of a stretch */
+	}
 }
 
 /* How many of `want` granules the system can give now; less than `least`: -ENOSPC. */
@@ -208,15 +232,18 @@ static int64_t commit_stretch(struct ltz_mem *mem, struct ltz_lane *lane, uint64
 
 	/* first, so that a walk of adoption sees every claim. pairs with: shm/granule.c:ltz__granules_high */
 	raise_acq_rel(&mem->header->granules_high, from + want < mem->granules ? from + want : mem->granules);
+	LTZ_CRASH_POINT("shm.high_raised");
 	got = claim_virgins(mem, lane, from, want);
 	if (!got)
 		return 0;
 	result = ltz__sys_commit(mem->fd, granule_file_offset(mem, from), granule_offset(got));
 	if (result < 0) {
 		ltz__sys_punch(mem->fd, granule_file_offset(mem, from), granule_offset(got));
+		LTZ_CRASH_POINT("shm.commit_undone");
 		turn_claims(mem, lane, from, got, OWNER_VIRGIN);
 		return -ENOSPC;
 	}
+	LTZ_CRASH_POINT("shm.committed");
 	turn_claims(mem, lane, from, got, owner_free(ltz__mem_now_ns(mem)));
 	hint_add(&mem->header->free_hint, got);
 	hint_add(&mem->header->committed_hint, got);
@@ -382,12 +409,14 @@ static unsigned punch_stretch(struct ltz_mem *mem, struct ltz_lane *lane, uint64
 		if (!old_enough(word, before) || !owner_cas(mem, from - 1, word, claim))
 			break;
 		from--;
+		LTZ_CRASH_POINT("shm.idle_claimed");
 	}
 	n = (unsigned)(end - from);
 	if (!n)
 		return 0;
 	hint_add(&mem->header->free_hint, -(uint64_t)n);
 	ltz__sys_punch(mem->fd, granule_file_offset(mem, from), granule_offset(n));
+	LTZ_CRASH_POINT("shm.punched");
 	turn_claims(mem, lane, from, n, OWNER_VIRGIN);
 	hint_add(&mem->header->committed_hint, -(uint64_t)n);
 	if (load_relaxed(&mem->header->virgin_low) > from)
@@ -428,6 +457,7 @@ uint64_t ltz__granules_repunch(struct ltz_mem *mem, struct ltz_lane *lane)
 		g = (uint64_t)(data - (int64_t)mem->geometry.space_offset) >> SHM_GRANULE_LOG2;
 		if (g < end && claim_virgins(mem, lane, g, 1)) {
 			ltz__sys_punch(mem->fd, granule_file_offset(mem, g), SHM_GRANULE);
+			LTZ_CRASH_POINT("shm.repunched");
 			turn_claims(mem, lane, g, 1, OWNER_VIRGIN);
 			done++;
 		} else if (g >= end) {

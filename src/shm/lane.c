@@ -3,6 +3,7 @@
 #include "shm/lane.h"
 
 #include "shm/member.h"
+#include "sys/fault.h"
 #include "sys/sys.h"
 
 #include <errno.h>
@@ -44,6 +45,7 @@ int ltz__lane_open(struct ltz_mem *mem, struct ltz_lane *lane)
 	 * pairs with: shm/lane.c:read_row
 	 */
 	raise_acq_rel(&mem->row->lanes_used, lane->index + 1);
+	LTZ_CRASH_POINT("shm.lane_opened");
 	fence_full();
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include "shm/lane.h"
 #include "shm/member.h"
 #include "shm/slab.h"
+#include "sys/fault.h"
 #include "sys/sys.h"
 
 #include <stdlib.h>
@@ -88,6 +89,7 @@ static int format(int fd, const struct shm_geometry *geometry)
 	header = address;
 	header->geometry = *geometry; /* nobody else has the descriptor yet */
 	store_relaxed(&header->next_version, 1);
+	LTZ_CRASH_POINT("shm.formatted");
 	ltz__sys_unmap(address, ROWS_OFFSET);
 	return 0;
 }
@@ -206,7 +208,9 @@ static void undo(struct ltz_mem *mem)
 		ltz__sys_unmap(mem->members_map, MEMBERS_BYTES);
 	if (mem->base)
 		ltz__sys_unmap(mem->base, mem->map_bytes);
+	LTZ_CRASH_POINT("shm.unmapped");
 	ltz__sys_close(mem->fd); /* last: the lock says that we can write no more */
+	LTZ_CRASH_POINT("shm.left");
 	ltz__sys_close(mem->share_fd);
 	free(mem);
 }
@@ -266,6 +270,7 @@ void ltz__mem_destroy(struct ltz_mem *mem)
 	do {
 		root = load_acquire(&mem->header->root);
 	} while (root != ROOT_DESTROYED && !cas_seq_cst(&mem->header->root, root, ROOT_DESTROYED));
+	LTZ_CRASH_POINT("shm.destroyed");
 }
 
 uint64_t ltz__mem_now_ns(const struct ltz_mem *mem)

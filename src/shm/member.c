@@ -4,6 +4,7 @@
 
 #include "base/canary.h"
 #include "base/copy.h"
+#include "sys/fault.h"
 #include "sys/sys.h"
 
 #include <errno.h>
@@ -74,12 +75,14 @@ static int join_row(struct ltz_mem *mem, unsigned index)
 		result = ltz__sys_commit(mem->fd, mem->geometry.rows_offset + index * sizeof(*row), sizeof(*row));
 		if (result < 0)
 			return result;
+		LTZ_CRASH_POINT("shm.row_backed");
 	}
 	if (row_up(load_acquire(&row->word)))
 		return -EAGAIN;
 	result = ltz__sys_lock_take(mem->fd, index);
 	if (result < 0)
 		return result;
+	LTZ_CRASH_POINT("shm.row_locked");
 	word = load_acquire(&row->word); /* again, now that nobody else can join here */
 	generation = row_generation(word) + 1;
 	if (row_up(word) || generation > GENERATION_MAX) {
@@ -88,14 +91,19 @@ static int join_row(struct ltz_mem *mem, unsigned index)
 	}
 	/* scanners must look at the row from now on. pairs with: shm/lane.c:ltz__hazards_read */
 	raise_acq_rel(&mem->members->rows_high, index + 1);
+	LTZ_CRASH_POINT("shm.rows_raised");
 	store_release(&row->lanes_used, 0);
 	store_release(&row->views_used, 0);
+	LTZ_CRASH_POINT("shm.row_reset");
 	if (!cas_seq_cst(&row->word, word, row_word(generation, 1))) {
 		ltz__sys_lock_drop(mem->fd, index);
 		return -EAGAIN;
 	}
+	LTZ_CRASH_POINT("shm.row_up");
 	clear_row(row); /* step 4: only now is the row ours to clear */
+	LTZ_CRASH_POINT("shm.row_cleared");
 	describe_row(row);
+	LTZ_CRASH_POINT("shm.row_described");
 	mem->row = row;
 	mem->row_index = index;
 	mem->generation = generation;

@@ -7,6 +7,7 @@
 #include "base/canary.h"
 #include "shm/granule.h"
 #include "shm/slab.h"
+#include "sys/fault.h"
 
 #include <stdlib.h>
 
@@ -49,8 +50,10 @@ static void collect_word(struct ltz_mem *mem, const struct ltz_shape *shape, con
 	if (!bits)
 		return;
 	batch->word[batch->words++] = (struct batch_word){extent, word, bits};
-	for (; bits; bits &= bits - 1, batch->blocks++)
+	for (; bits; bits &= bits - 1, batch->blocks++) {
 		store_relaxed(&at_ref(mem, block_ref(shape, word, (unsigned)__builtin_ctzll(bits)))->version, 0);
+		LTZ_CRASH_POINT("shm.version_ended");
+	}
 }
 
 /* Step 5 for one word: of its blocks, those that no hazard names: retired bits first, then alloc bits. */
@@ -74,8 +77,10 @@ static uint64_t free_word(struct ltz_mem *mem, struct ltz_lane *lane, const stru
 	if (canary(CANARY_BITS_SWAPPED))
 		store_release(alloc, load_relaxed(alloc) & ~mask);
 	fetch_and_relaxed(&shm->bits[shape.words + entry->word], ~mask);
+	LTZ_CRASH_POINT("shm.retired_cleared");
 	/* release: a scanner that sees the block free sees it not retired */
 	store_release(alloc, load_relaxed(alloc) & ~mask);
+	LTZ_CRASH_POINT("shm.alloc_cleared");
 	if (extent->state == EXTENT_SLAB)
 		ltz__extent_list(lane, entry->extent);
 	return (uint64_t)__builtin_popcountll(mask);
@@ -97,6 +102,7 @@ static bool begin_release(struct ltz_mem *mem, struct ltz_lane *lane, struct ltz
 
 	if (!owner_cas(mem, extent->granule, owner, owner_make(OWNER_CLAIM, lane->label, extent->granules)))
 		return false;
+	LTZ_CRASH_POINT("shm.leaving");
 	extent->state = EXTENT_LEAVING;
 	return true;
 }

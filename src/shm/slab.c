@@ -3,6 +3,7 @@
 #include "shm/slab.h"
 
 #include "shm/granule.h"
+#include "sys/fault.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -180,6 +181,7 @@ static int64_t make_extent(struct ltz_mem *mem, struct ltz_lane *lane, enum owne
 		store_release(&shm->bits[words + i], 0);
 	for (uint32_t i = 0; i < words; i++)
 		store_release(&shm->bits[i], 0);
+	LTZ_CRASH_POINT("shm.header_written");
 	ltz__granules_form(mem, lane, (uint64_t)head, granules, kind, low);
 	return index;
 }
@@ -190,8 +192,10 @@ static int64_t make_extent(struct ltz_mem *mem, struct ltz_lane *lane, enum owne
 LTZ_INLINE void take_block(struct ltz_mem *mem, uint64_t *alloc, uint64_t bit, uint64_t ref)
 {
 	store_relaxed(&at_ref(mem, ref)->version, 0);
+	LTZ_CRASH_POINT("shm.version_reset");
 	/* pairs with: shm/adopt.c:adopt_intent (alloc bit, then version) */
 	store_release(alloc, load_relaxed(alloc) | bit);
+	LTZ_CRASH_POINT("shm.block_taken");
 	/* content after version 0: a late reader of the block's last life must see that it ended */
 	fence_release();
 }
@@ -327,6 +331,7 @@ void ltz__block_free(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t ref)
 	if (ltz__block_place(mem, ref, &place) < 0 || (place.owner & LABEL_MASK) != lane->label)
 		return; /* damaged owner word: the block stays allocated, check() tells */
 	store_release(place.alloc, load_relaxed(place.alloc) & ~place.bit);
+	LTZ_CRASH_POINT("shm.block_freed");
 	if (owner_kind(place.owner) != OWNER_SLAB)
 		return;
 	cursor = cursor_of(lane, owner_low(place.owner));
@@ -369,4 +374,5 @@ void ltz__block_retire(struct ltz_mem *mem, uint64_t ref)
 	}
 	/* release: the unlink and all use of the block come before its reuse. pairs with: shm/reclaim.c:collect_word */
 	fetch_or_release(retired, bit);
+	LTZ_CRASH_POINT("shm.block_retired");
 }

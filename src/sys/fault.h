@@ -8,11 +8,12 @@
  *   LTZ_SYS_CALL(call)    a system call returning -1 and errno
  *   LTZ_PTR_CALL(bad, call)  a call returning `bad` on failure (mmap, malloc)
  *   LTZ_CRASH_POINT("floor.what")  SIGKILL comes here, at the k-th hit, if
- *                         that was ordered. Stands behind a step whose
- *                         effect outlives a crash. Every point is listed in
- *                         a section of its own, so that a test can ask
- *                         whether each one that exists was hit. In a .c
- *                         file, not in an inline function of a header.
+ *                         that was ordered. Put one between two steps that
+ *                         a crash may separate, named after the first of
+ *                         them; in a .c file, not in an inline function of
+ *                         a header. Every point is listed in a section of
+ *                         its own, so that a test can ask whether each one
+ *                         that exists was hit.
  *
  * Environment (read when the process starts)
  *   LTZ_FAULT_CALL=n[:errno]   the n-th call of the process fails (errno: a

@@ -8,6 +8,7 @@
 #include "base/canary.h"
 #include "store/due.h"
 #include "store/resize.h"
+#include "sys/fault.h"
 
 #include <errno.h>
 
@@ -43,10 +44,14 @@ LTZ_INLINE void fill(struct ltz_edit *edit, const struct ltz_content *content, u
 	copy_to_pool(bytes + offset, key->data, key->size);
 	copy_to_pool(bytes + value_offset(flags, offset + key->size), content->data, content->size);
 	edit->version = lane_version(edit->mem, edit->lane);
+	LTZ_CRASH_POINT("store.filled");
 	/* step 5; release: content before version. pairs with: store/read.c:try_slot */
 	store_release(&rec->version, edit->version);
-	if (unlikely(flags & REC_EXPIRES))
+	LTZ_CRASH_POINT("store.versioned");
+	if (unlikely(flags & REC_EXPIRES)) {
 		announce_expiry(edit->mem, edit->block.ref, content->expires_ms);
+		LTZ_CRASH_POINT("store.announced");
+	}
 }
 
 int ltz__edit_fill(struct ltz_edit *edit, const struct ltz_content *content)
@@ -94,6 +99,7 @@ LTZ_INLINE int examine(struct ltz_edit *edit, struct find *f, uint64_t *slot, ui
 		return -EUCLEAN;
 	if (!canary(CANARY_NO_HAZARD))
 		store_relaxed(&edit->lane->shm->hw, ref); /* W6. pairs with: shm/lane.c:read_row */
+	LTZ_CRASH_POINT("store.hazard_set");
 	fence_hazard(mem);
 	if (unlikely(load_acquire(slot) != word)) /* W7 */
 		return RESTART;
@@ -204,8 +210,10 @@ LTZ_INLINE int replace(struct ltz_edit *edit, struct find *f, uint64_t to)
 	/* W10a, the intent: what the adopter of a dead writer retires. pairs with: shm/adopt.c:adopt_intent */
 	if (!canary(CANARY_NO_INTENT))
 		store_release(&shm->vw, f->old.version);
+	LTZ_CRASH_POINT("store.intent_set");
 	if (unlikely(!cas_seq_cst(f->slot, f->word, to))) /* W11: linearisation; publishes block and version */
 		return RESTART;
+	LTZ_CRASH_POINT("store.replaced");
 	if (canary(CANARY_HAZARD_SHORT))
 		store_release(&shm->hw, 0);
 	ltz__block_retire(edit->mem, f->old.ref); /* W12, before HW := 0 */
@@ -220,6 +228,7 @@ LTZ_INLINE int insert(struct ltz_edit *edit, struct find *f)
 
 	if (unlikely(!cas_pair(&f->bucket->ctrl, f->a, 0, a, b))) /* linearisation */
 		return RESTART;
+	LTZ_CRASH_POINT("store.pending");
 	edit->block.ref = 0; /* published, whatever happens from here on */
 	return ltz__help(&f->root.cur, f->bucket, a, b);
 }
@@ -305,6 +314,7 @@ int ltz__edit(struct ltz_edit *edit)
 	}
 	/* W13: every exit passes here. Release: after W12, which adoption relies on. pairs with: shm/lane.c:read_row */
 	store_release(&edit->lane->shm->hw, 0);
+	LTZ_CRASH_POINT("store.hazard_cleared");
 	if (unlikely(edit->block.ref)) {
 		ltz__block_free(edit->mem, edit->lane, edit->block.ref);
 		edit->block.ref = 0;

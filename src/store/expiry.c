@@ -6,6 +6,7 @@
 #include "shm/slab.h"
 #include "store/due.h"
 #include "store/map.h"
+#include "sys/fault.h"
 
 #include <stdlib.h>
 
@@ -30,6 +31,7 @@ static uint64_t sweep_block(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t
 	hkey_init(mem, &key, meta_key_type(meta), key_copy, meta_key_size(meta));
 	if (ltz__map_expel(mem, lane, &key, ref, now) != 0)
 		return now + DUE_SWEEP_LATE; /* not yet published, or of a dead writer: adoption settles that */
+	LTZ_CRASH_POINT("store.expelled");
 	++*deleted;
 	return SHM_NEVER;
 }
@@ -40,6 +42,7 @@ static uint64_t sweep_extent(struct ltz_mem *mem, struct ltz_lane *lane, struct 
 	uint64_t marker = due_marker(mem->row_index, now), next = SHM_NEVER;
 
 	exchange_seq_cst(&extent->due, marker); /* before versions are read. pairs with: store/due.h:due_announce */
+	LTZ_CRASH_POINT("store.sweep_marked");
 	for (uint32_t w = 0; w < shape->words; w++) {
 		uint64_t bits = load_acquire(&extent->bits[w]) & ~load_acquire(&extent->bits[shape->words + w]);
 
@@ -55,6 +58,7 @@ static uint64_t sweep_extent(struct ltz_mem *mem, struct ltz_lane *lane, struct 
 	}
 	if (!cas_seq_cst(&extent->due, marker, next))
 		lower_seq_cst(&extent->due, next); /* a writer lowered it meanwhile */
+	LTZ_CRASH_POINT("store.sweep_closed");
 	return next;
 }
 
@@ -68,10 +72,12 @@ static uint64_t sweep_pinned(struct ltz_mem *mem, struct ltz_lane *lane, uint64_
 	uint64_t next = SHM_NEVER;
 
 	store_release(&lane->shm->hr, shape->first_ref);
+	LTZ_CRASH_POINT("store.sweep_pinned");
 	fence_hazard(mem);
 	if (owner_load(mem, head) == owner)
 		next = sweep_extent(mem, lane, at_granule(mem, head), shape, now, key_copy, deleted);
 	store_release(&lane->shm->hr, 0);
+	LTZ_CRASH_POINT("store.sweep_released");
 	return next;
 }
 

@@ -5,6 +5,7 @@
 #include "shm/granule.h"
 #include "shm/member.h"
 #include "shm/slab.h"
+#include "sys/fault.h"
 
 #include <errno.h>
 
@@ -50,6 +51,7 @@ static void close_lines(const struct ltz_table *table)
 		word = load_acquire(&table->shm->lines);
 	} while (lines_room(word) != lines_used(word) &&
 	         !cas_acq_rel(&table->shm->lines, word, lines_used(word) << 32 | lines_used(word)));
+	LTZ_CRASH_POINT("store.lines_closed");
 }
 
 static int claim_entry(struct ltz_mem *mem, const struct ltz_lane *lane)
@@ -68,8 +70,10 @@ static int claim_entry(struct ltz_mem *mem, const struct ltz_lane *lane)
 			continue;
 		if (!cas_acq_rel(&entry->claim, claim, lane->label | 1))
 			continue;
+		LTZ_CRASH_POINT("store.entry_claimed");
 		store_release(&entry->place, 0);
 		store_release(&entry->born, 0);
+		LTZ_CRASH_POINT("store.entry_reset");
 		return (int)id;
 	}
 	return -ENOSPC;
@@ -83,7 +87,9 @@ static void free_entry(struct ltz_mem *mem, unsigned id, uint64_t head)
 	if (load_acquire(&entry->place) != head + 1)
 		return; /* not this table's: given back already */
 	store_release(&entry->place, 0);
+	LTZ_CRASH_POINT("store.entry_emptied");
 	cas_acq_rel(&entry->claim, claim, 0);
+	LTZ_CRASH_POINT("store.entry_freed");
 }
 
 /* R4 to R6: a zeroed table in no root, owned by the lane. Returns its index in lane->extent. */
@@ -117,17 +123,22 @@ static int64_t make_table(struct ltz_mem *mem, struct ltz_lane *lane, unsigned l
 	}
 	shm = at_granule(mem, (uint64_t)head);
 	zero_in_pool(shm, n << SHM_GRANULE_LOG2);
+	LTZ_CRASH_POINT("store.table_zeroed");
 	lines = (granule_offset(n) - sizeof(struct shm_table) - (UINT64_C(64) << log2)) / 64;
 	store_relaxed(&shm->id, (uint64_t)id);
 	store_relaxed(&shm->log2, log2);
 	store_relaxed(&shm->lines, lines << 32);
+	LTZ_CRASH_POINT("store.table_written");
 	ltz__granules_form(mem, lane, (uint64_t)head, (unsigned)n, OWNER_TABLE, (unsigned)n);
 	store_release(&mem->directory[id].born, born);
+	LTZ_CRASH_POINT("store.entry_dated");
 	store_release(&mem->directory[id].place, (uint64_t)head + 1);
+	LTZ_CRASH_POINT("store.entry_placed");
 	return index;
 
 no_granules:
 	cas_acq_rel(&mem->directory[id].claim, lane->label | 1, 0);
+	LTZ_CRASH_POINT("store.entry_unclaimed");
 	return head;
 }
 
@@ -136,8 +147,10 @@ static void leave_table(struct ltz_mem *mem, struct ltz_lane *lane, struct ltz_e
 {
 	free_entry(mem, extent->table_id, extent->granule);
 	if (owner_cas(mem, extent->granule, owner_make(OWNER_TABLE, lane->label, extent->granules),
-	              owner_make(OWNER_CLAIM, lane->label, extent->granules)))
+	              owner_make(OWNER_CLAIM, lane->label, extent->granules))) {
+		LTZ_CRASH_POINT("store.table_leaving");
 		extent->state = EXTENT_LEAVING;
+	}
 }
 
 /* ---- RESIZE ---------------------------------------------------------------------------- */
@@ -162,8 +175,11 @@ static int migrate_slice(struct ltz_mem *mem, struct ltz_lane *lane, const struc
 		return 1;
 	store_relaxed(&root->cur.shm->settled, lines_used(load_relaxed(&root->cur.shm->lines)));
 	settled = root_make(root->cur.id, root->cur.log2, 0, 0, root_gen(root->word) + 1);
-	if (cas_seq_cst(&mem->header->root, root->word, settled)) /* R11 */
+	LTZ_CRASH_POINT("store.table_settled");
+	if (cas_seq_cst(&mem->header->root, root->word, settled)) { /* R11 */
+		LTZ_CRASH_POINT("store.prev_dropped");
 		fetch_add_relaxed(&mem->header->resizes, 1);
+	}
 	/* R12 is the owner's: ltz__tables_tend sees that the old table is in no root. */
 	return 0;
 }
@@ -202,8 +218,11 @@ int ltz__resize_begin(struct ltz_mem *mem, struct ltz_lane *lane, const struct l
 	if (lines_room(load_acquire(&((struct shm_table *)at_granule(mem, lane->extent[made].granule))->lines)) <
 	            ltz__lines_for_migration(mem, &root->cur, log2) || /* grew beyond what was foreseen: once more */
 	    !cas_seq_cst(&mem->header->root, root->word,              /* R8 */
-	                 root_make(lane->extent[made].table_id, log2, root->cur.id, root->cur.log2, (uint32_t)gen)))
+	                 root_make(lane->extent[made].table_id, log2, root->cur.id, root->cur.log2, (uint32_t)gen))) {
 		leave_table(mem, lane, &lane->extent[made]);
+		return 0;
+	}
+	LTZ_CRASH_POINT("store.root_switched");
 	return 0;
 }
 
@@ -240,8 +259,12 @@ int ltz__table_first(struct ltz_mem *mem, struct ltz_lane *lane)
 	shm = at_granule(mem, lane->extent[made].granule);
 	for (uint64_t t = 0; t < UINT64_C(1) << log2; t++) /* nothing to migrate: all born */
 		store_release(&shm->bucket[t].ctrl.a, ctrl_next(0, CTRL_IDLE, 0));
-	if (!cas_seq_cst(&mem->header->root, 0, root_make(lane->extent[made].table_id, log2, 0, 0, 1)))
+	LTZ_CRASH_POINT("store.first_born");
+	if (!cas_seq_cst(&mem->header->root, 0, root_make(lane->extent[made].table_id, log2, 0, 0, 1))) {
 		leave_table(mem, lane, &lane->extent[made]);
+		return 0;
+	}
+	LTZ_CRASH_POINT("store.first_published");
 	return 0;
 }
 
@@ -268,6 +291,7 @@ static void cut_lines(struct ltz_mem *mem, struct ltz_lane *lane, struct ltz_ext
 	/* less room already: somebody died between the two steps below */
 	if (lines_room(word) > keep && !cas_acq_rel(&shm->lines, word, keep << 32 | lines_used(word)))
 		return; /* the next time */
+	LTZ_CRASH_POINT("store.lines_cut");
 	ltz__granules_cut(mem, lane, extent->granule, extent->granules, (unsigned)n, OWNER_TABLE);
 	extent->granules = (uint32_t)n;
 }
@@ -285,6 +309,7 @@ void ltz__entries_tend(struct ltz_mem *mem)
 		    load_acquire(&((struct shm_table *)at_granule(mem, place))->id) == id)
 			continue; /* goes with the table, whoever owns that */
 		cas_acq_rel(&entry->claim, claim, 0);
+		LTZ_CRASH_POINT("store.entry_swept");
 	}
 }
 

@@ -3,6 +3,7 @@
 #include "store/table.h"
 
 #include "base/canary.h"
+#include "sys/fault.h"
 
 #include <errno.h>
 
@@ -58,6 +59,7 @@ int ltz__table_enter(struct ltz_mem *mem, struct ltz_lane *lane, struct ltz_root
 			return result;
 		store_release(&lane->shm->th, th); /* W2. pairs with: shm/lane.c:ltz__table_hazard */
 		lane->th = th;
+		LTZ_CRASH_POINT("store.table_entered");
 		fence_hazard(mem);
 		if (load_acquire(&mem->header->root) == root->word) /* W3 */
 			return result;
@@ -77,7 +79,9 @@ int ltz__help(const struct ltz_table *table, struct shm_bucket *bucket, uint64_t
 		return 0;
 	if (!(x & SLOT_RECORD))
 		cas_seq_cst(slot, x, b);             /* H3: publishes the record, whose block was complete at W20 */
+	LTZ_CRASH_POINT("store.slot_helped");
 	cas_pair(&bucket->ctrl, a, b, ctrl_next(a, CTRL_IDLE, 0), 0); /* H4 */
+	LTZ_CRASH_POINT("store.insert_finished");
 	return 0;
 }
 
@@ -99,6 +103,7 @@ static uint64_t take_line(struct ltz_lane *lane, const struct ltz_table *table, 
 		if (lines_used(word) + keep >= lines_room(word) || lines_used(word) >= table->lines)
 			return 0;
 	} while (!cas_acq_rel(&table->shm->lines, word, word + 1));
+	LTZ_CRASH_POINT("store.line_taken");
 	return lines_used(word) + 1;
 }
 
@@ -111,9 +116,12 @@ int ltz__line_append(struct ltz_mem *mem, struct ltz_lane *lane, const struct lt
 		return load_acquire(link) ? 0 : -ENOSPC;
 	/* publishes a line of zeros. pairs with: store/table.c:ltz__walk_next */
 	if (!cas_seq_cst(link, 0, line)) {
+		LTZ_CRASH_POINT("store.line_lost");
 		lane->spare_table = born;
 		lane->spare_line = line;
+		return 0;
 	}
+	LTZ_CRASH_POINT("store.line_linked");
 	return 0;
 }
 
@@ -141,6 +149,7 @@ static int put_next(struct ltz_mem *mem, struct ltz_lane *lane, struct target *t
 		}
 	}
 	cas_seq_cst(&to->walk.slot[to->j - to->walk.first], 0, w); /* whoever was first put the same word here */
+	LTZ_CRASH_POINT("store.slot_copied");
 	to->j++;
 	return 0;
 }
@@ -162,8 +171,10 @@ static int freeze_bucket(const struct ltz_table *table, struct shm_bucket *bucke
 			break;
 		}
 		case CTRL_IDLE:
-			if (cas_pair(&bucket->ctrl, a, 0, ctrl_next(a, CTRL_FROZEN, 0), 0))
+			if (cas_pair(&bucket->ctrl, a, 0, ctrl_next(a, CTRL_FROZEN, 0), 0)) {
+				LTZ_CRASH_POINT("store.bucket_frozen");
 				return 0;
+			}
 			break;
 		default:
 			return -EUCLEAN; /* a source bucket was born before its table became prev */
@@ -188,6 +199,7 @@ static int migrate_source(struct ltz_mem *mem, struct ltz_lane *lane, const stru
 			uint64_t bit = canary(CANARY_NO_FREEZE) ? 0 : SLOT_FROZEN;
 			uint64_t w = fetch_or_seq_cst(&walk.slot[i], bit) & ~SLOT_FROZEN; /* M3 */
 
+			LTZ_CRASH_POINT("store.slot_frozen");
 			if (!(w & SLOT_RECORD) || bucket_of_word(mem, w, to->table->log2) != t)
 				continue;
 			result = put_next(mem, lane, to, w);
@@ -221,5 +233,6 @@ int ltz__migrate(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_ro
 	}
 	/* M5: born; full barrier, so its slots are there for whoever sees it. The result does not matter. */
 	cas_pair(&to.bucket->ctrl, 0, 0, ctrl_next(0, CTRL_IDLE, 0), 0);
+	LTZ_CRASH_POINT("store.bucket_born");
 	return 0;
 }

@@ -16,6 +16,7 @@
 #include "store/expiry.h"
 #include "store/map.h"
 #include "store/resize.h"
+#include "sys/fault.h"
 #include "sys/sys.h"
 
 #include <errno.h>
@@ -103,8 +104,10 @@ static void shrink_index(struct ltz_mem *mem, struct ltz_lane *lane)
 
 	if (ltz__table_enter(mem, lane, &root) < 0 || has_prev(&root) || root.cur.log2 <= mem->geometry.table_log2)
 		return;
-	if (ltz__map_count(mem) * 4 < root.cur.buckets * 3 && fits_smaller(&root))
+	if (ltz__map_count(mem) * 4 < root.cur.buckets * 3 && fits_smaller(&root)) {
 		ltz__resize_begin(mem, lane, &root, root.cur.log2 - 1); /* the next ticks go on */
+		LTZ_CRASH_POINT("store.shrink_begun");
+	}
 }
 
 /* A slice of a resize under way. 1: there is more. */
@@ -213,6 +216,7 @@ static bool tidy_lane(struct ltz_mem *mem, struct ltz_lane *lane, bool idle)
 	ltz__lane_reclaim(mem, lane, RECLAIM_MOST, RECLAIM_IDLE);
 	if (lane->th) { /* an idle lane pins no table */
 		store_release(&lane->shm->th, 0);
+		LTZ_CRASH_POINT("store.table_exited");
 		lane->th = 0;
 	}
 	return true;
@@ -261,7 +265,10 @@ static bool is_janitor(struct ltz_mem *mem, uint64_t now_ns)
 		if (age <= LEASE_LATE)
 			return false;
 	}
-	return word == mine || cas_acq_rel(&mem->header->janitor, word, mine);
+	if (word != mine && !cas_acq_rel(&mem->header->janitor, word, mine))
+		return false;
+	LTZ_CRASH_POINT("store.lease_renewed");
+	return true;
 }
 
 unsigned ltz__adopt_dead(struct ltz_mem *mem)
@@ -388,6 +395,7 @@ static uint64_t bury(struct ltz_mem *mem, struct tick *tick)
 				return TIDY_NS;
 	}
 	ltz__sys_punch(mem->fd, mem->geometry.space_offset, granule_offset(ltz__granules_high(mem)));
+	LTZ_CRASH_POINT("store.buried");
 	tick->punched_all = true;
 	return SLOW_NS;
 }

@@ -4,6 +4,7 @@
 
 #include "shm/member.h"
 #include "store/tick.h"
+#include "sys/fault.h"
 #include "sys/sys.h"
 
 #define RENEW_NS 1000000000ull /* who joins and dies within it is found by the janitor's sweep */
@@ -69,7 +70,9 @@ bool ltz__deaths_ready(struct ltz_deaths *deaths, struct ltz_poll *poll, struct 
 		if (watched != tag)
 			continue;
 		unwatch(watched, poll); /* it stays readable for ever */
+		LTZ_CRASH_POINT("pool.death_seen");
 		ltz__settle_row(mem, watched->row);
+		LTZ_CRASH_POINT("pool.death_settled");
 		deaths->renew_ns = 0;
 		return true;
 	}

@@ -23,6 +23,7 @@
 #include "pool/rendezvous.h"
 #include "pool/service.h"
 #include "store/map.h"
+#include "sys/fault.h"
 #include "sys/sys.h"
 
 static uint64_t deferring;   /* atomic: what ltz_defer_restart said last */
@@ -35,6 +36,7 @@ static void prepare(void)
 		return; /* a raw clone that forks: nothing in it is ours */
 	held = 1;
 	ltz__service_stop();
+	LTZ_CRASH_POINT("pool.fork_prepared");
 }
 
 static void continue_parent(void)
@@ -47,6 +49,7 @@ static void continue_parent(void)
 	 */
 	if (load_relaxed(&deferring) == 0)
 		(void)ltz__service_resume();
+	LTZ_CRASH_POINT("pool.fork_resumed");
 	ltz__registry_leave();
 }
 
@@ -65,8 +68,10 @@ static void continue_child(void)
 		return;
 	ltz__service_forked();
 	ltz__rendezvous_forked();
+	LTZ_CRASH_POINT("pool.child_unserved");
 	for (struct ltz_membership *m = ltz__registry_first(); m != NULL; m = m->next)
 		forget(m);
+	LTZ_CRASH_POINT("pool.child_forgot");
 	ltz__registry_forked();
 }
 
@@ -106,8 +111,10 @@ __attribute__((destructor)) static void leave_names(void)
 		ltz__sys_close(m->served.listener);
 		m->served.listener = -1;
 	}
+	LTZ_CRASH_POINT("pool.exit_unheard");
 	for (struct ltz_membership *m = ltz__registry_first(); m != NULL; m = m->next)
 		ltz__name_leave(m->dir, m->name);
+	LTZ_CRASH_POINT("pool.exit_left");
 	ltz__registry_end();
 	ltz__registry_leave();
 }

@@ -13,6 +13,7 @@
 #include "pool/handshake.h"
 #include "pool/inspect.h"
 #include "shm/mem.h"
+#include "sys/fault.h"
 #include "sys/sys.h"
 
 #define HANDSHAKE_MAGIC 0x6c61747a65726f31ull /* "latzero1" */
@@ -84,6 +85,7 @@ static void refuse(int fd, int result)
 {
 	struct packet_head head = make_head(result);
 	(void)ltz__sys_send(fd, &head, sizeof head, NULL, 0); /* it is closed next, whatever came of it */
+	LTZ_CRASH_POINT("pool.refused");
 }
 
 /* 0 if this is a question for the pool on offer; else what to refuse with. */
@@ -110,6 +112,7 @@ static void send_welcome(int fd, const struct ltz_offer *offer, unsigned nfds)
 	memcpy(welcome.id, offer->id, sizeof welcome.id);
 	const int fds[JOIN_FDS] = { offer->memfd, offer->listener };
 	(void)ltz__sys_send(fd, &welcome, sizeof welcome, nfds ? fds : NULL, nfds);
+	LTZ_CRASH_POINT("pool.welcome_sent");
 }
 
 static void send_report(int fd, const struct ltz_offer *offer)
@@ -133,6 +136,7 @@ static void send_report(int fd, const struct ltz_offer *offer)
 	};
 	memcpy(report.id, offer->id, sizeof report.id);
 	(void)ltz__sys_send(fd, &report, sizeof report, NULL, 0);
+	LTZ_CRASH_POINT("pool.report_sent");
 }
 
 static void answer_hello(int fd, const struct packet_hello *hello, size_t size, const struct ltz_offer *offer)
@@ -168,6 +172,7 @@ static int serve_hello(struct ltz_handshake *handshake, const struct ltz_offer *
 	handshake->state = LTZ_FINISHED;
 	if (size <= 0)
 		return 0;
+	LTZ_CRASH_POINT("pool.hello_heard");
 	if (check_peer(handshake->fd) < 0)
 		refuse(handshake->fd, -EACCES);
 	else
@@ -197,6 +202,7 @@ int ltz__handshake_ask(int fd, enum ltz_question question, const char *name)
 	if (r < 0)
 		return r;
 	r = ltz__sys_send(fd, &hello, sizeof hello, NULL, 0);
+	LTZ_CRASH_POINT("pool.asked");
 	return r == -EPIPE ? -ECONNRESET : r;
 }
 
@@ -261,6 +267,7 @@ int ltz__handshake_result(int fd, enum ltz_question question, struct ltz_answer 
 		return ltz__fail(-EPROTO, "the listener's answer is too long or carries too many descriptors");
 	if (size <= 0)
 		return size == 0 ? -ECONNRESET : (int)size;
+	LTZ_CRASH_POINT("pool.answered");
 
 	int r = judge_answer(&packet, (size_t)size, question, nfds);
 	if (r < 0) {

@@ -54,6 +54,7 @@ static int open_membership(struct ltz_place *place, const struct ltz_wish *wish,
 		ltz__membership_free(membership);
 		return r;
 	}
+	LTZ_CRASH_POINT("pool.served");
 	r = ltz__handle_new(membership, wish->readonly, &pool);
 	if (r < 0)
 		return r;
@@ -62,6 +63,7 @@ static int open_membership(struct ltz_place *place, const struct ltz_wish *wish,
 		ltz__handle_free(pool);
 		return r;
 	}
+	LTZ_CRASH_POINT("pool.confirmed");
 	*out = pool;
 	return 0;
 }
@@ -115,6 +117,7 @@ static int create_once(struct ltz_place *place, const struct ltz_wish *wish, ltz
 
 	if (r < 0)
 		return r;
+	LTZ_CRASH_POINT("pool.made");
 	r = ltz__place_publish(place, wish->name);
 	if (r < 0) {
 		ltz__membership_free(membership);
@@ -184,6 +187,7 @@ static int accept_welcome(struct ltz_place *place, const struct ltz_wish *wish,
 	r = ltz__membership_new(&admission, &membership);
 	if (r < 0)
 		return r;
+	LTZ_CRASH_POINT("pool.joined");
 	if (memcmp(membership->id, answer->id, LTZ_ID_BYTES) != 0) {
 		ltz__membership_free(membership);
 		return ltz__fail(-EPROTO, "the memory received is not of the pool that was announced");

@@ -161,6 +161,7 @@ static int destroy_locked(struct ltz_place *place, const char *name, uint64_t de
 	LTZ_CRASH_POINT("pool.destroyed");
 	ltz__name_file(name, file);
 	r = ltz__sys_unlink(place->dir, file);
+	LTZ_CRASH_POINT("pool.destroyed_removed");
 	return r == -ENOENT ? 0 : r; /* removed by hand */
 }
 

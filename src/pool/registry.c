@@ -194,11 +194,13 @@ static void leave_pool(struct ltz_membership *membership)
 		*link = membership->next;
 	if (membership->served.mem != NULL)
 		ltz__service_remove(&membership->served);
+	LTZ_CRASH_POINT("pool.unserved");
 	if (membership->served.listener >= 0) {
 		ltz__sys_close(membership->served.listener);
 		membership->served.listener = -1;
 		LTZ_CRASH_POINT("pool.unheard");
 		ltz__name_leave(membership->dir, membership->name);
+		LTZ_CRASH_POINT("pool.name_left");
 	}
 	ltz__membership_free(membership);
 }
@@ -214,6 +216,7 @@ int ltz__membership_revive(struct ltz_membership *membership)
 	r = attach(membership, ltz__sys_boottime_ns() + (uint64_t)membership->clock_offset_ns);
 	if (r < 0)
 		return r;
+	LTZ_CRASH_POINT("pool.child_joined");
 	r = ltz__service_add(&membership->served);
 	if (r < 0) {
 		ltz__map_detach(membership->served.mem);

@@ -215,6 +215,7 @@ int ltz__place_lock(struct ltz_place *place, uint64_t deadline_ns)
 	for (;;) {
 		int r = ltz__sys_directory_lock(place->dir);
 		if (r >= 0) {
+			LTZ_CRASH_POINT("pool.directory_locked");
 			place->lock = r;
 			return 0;
 		}
@@ -249,9 +250,11 @@ int ltz__place_prune(struct ltz_place *place, const char *name, uint64_t deadlin
 	if (r < 0)
 		return r;
 	ltz__name_file(name, file);
-	LTZ_CRASH_POINT("pool.pruning");
-	if (is_stale(place->dir, file))
+	if (is_stale(place->dir, file)) {
+		LTZ_CRASH_POINT("pool.pruning");
 		r = ltz__sys_unlink(place->dir, file);
+		LTZ_CRASH_POINT("pool.pruned");
+	}
 	ltz__place_unlock(place);
 	if (r < 0 && r != -ENOENT)
 		return ltz__fail(r, "cannot remove %s/%s, which nobody listens on", place->path, file);
@@ -268,8 +271,11 @@ void ltz__name_leave(int dir, const char *name)
 	for (int i = 0; i < LEAVE_TRIES; i++) {
 		int lock = ltz__sys_directory_lock(dir);
 		if (lock >= 0) {
-			if (is_stale(dir, file))
+			if (is_stale(dir, file)) {
+				LTZ_CRASH_POINT("pool.removing");
 				(void)ltz__sys_unlink(dir, file); /* gone already: as good */
+				LTZ_CRASH_POINT("pool.removed");
+			}
 			ltz__sys_close(lock);
 			return;
 		}
@@ -285,10 +291,12 @@ int ltz__place_publish(struct ltz_place *place, const char *name)
 	listener = ltz__sys_listen(place->dir, temporary, sizeof temporary);
 	if (listener < 0)
 		return ltz__fail(listener, "cannot listen in %s", place->path);
+	LTZ_CRASH_POINT("pool.listening");
 	ltz__name_file(name, file);
 	r = ltz__sys_link(place->dir, temporary, file);
 	LTZ_CRASH_POINT("pool.linked");
 	(void)ltz__sys_unlink(place->dir, temporary); /* left behind, ltz__place_names removes it */
+	LTZ_CRASH_POINT("pool.temporary_removed");
 	if (r == 0)
 		return listener;
 	ltz__sys_close(listener);
@@ -310,8 +318,10 @@ struct name_list {
  */
 static void prune_temporary(struct ltz_place *place, const char *file)
 {
-	if (strncmp(file, TEMPORARY, strlen(TEMPORARY)) == 0 && is_stale(place->dir, file))
+	if (strncmp(file, TEMPORARY, strlen(TEMPORARY)) == 0 && is_stale(place->dir, file)) {
 		(void)ltz__sys_unlink(place->dir, file);
+		LTZ_CRASH_POINT("pool.temporary_pruned");
+	}
 }
 
 static int collect_name(void *context, const char *file)

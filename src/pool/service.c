@@ -176,6 +176,7 @@ static void accept_visitors(struct ltz_served *host)
 			service.starved |= fd != -EAGAIN && fd != -ECONNABORTED;
 			return;
 		}
+		LTZ_CRASH_POINT("pool.accepted");
 		receive_visitor(host, fd);
 	}
 }
@@ -191,6 +192,7 @@ static void stop_listening(struct ltz_served *served)
 	ltz__sys_poll_remove(service.poll, served->listener);
 	ltz__sys_close(served->listener);
 	served->listener = -1;
+	LTZ_CRASH_POINT("pool.stopped_listening");
 	ltz__name_leave(served->dir, served->name);
 }
 

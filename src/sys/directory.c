@@ -101,8 +101,10 @@ int ltz__sys_directory(const char *path, char *why, size_t why_size)
 	fd = (int)LTZ_CALL(open(plain, OPEN_FLAGS));
 	if (fd < 0)
 		return explain(fd, plain, why, why_size);
-	if (made == 0)
+	if (made == 0) {
+		LTZ_CRASH_POINT("sys.directory_made");
 		restore_mode(fd);
+	}
 	result = LTZ_CALL(fstat(fd, &status));
 	if (result < 0)
 		result = explain((int)result, plain, why, why_size);

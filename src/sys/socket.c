@@ -64,6 +64,7 @@ int ltz__sys_listen(int dir, char *temporary, size_t size)
 	result = bind_in(fd, dir, temporary);
 	if (result < 0)
 		goto bind_failed;
+	LTZ_CRASH_POINT("sys.bound");
 	/*
 	 * Nobody listens yet, and the directory is closed to others anyway: so
 	 * no umask(), which would change the files of other threads too.

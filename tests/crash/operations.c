@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <stddef.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "scene.h"
@@ -15,7 +14,7 @@
 #include "store/expiry.h"
 #include "store/resize.h"
 #include "store/tick.h"
-#include "tracing.h"
+#include "victims.h"
 
 static struct ltz_lane *service_lane(struct ltz_mem *mem) { return &mem->lane[LANE_SERVICE]; }
 
@@ -353,11 +352,8 @@ static void die_replacing(void *context)
 
 static void bury_replacer(struct scene *scene)
 {
-	struct victim dead = victim_start(die_replacing, scene);
-
-	if (!victim_run_to(&dead, (uint64_t)ltz__block_retire))
-		scene_wrong(scene, "the dead member did not come to its end: status 0x%x", dead.status);
-	victim_kill(&dead);
+	if (!crash_bury(die_replacing, scene, (struct last_step){ (uint64_t)ltz__block_retire, 1, "store.replaced" }))
+		scene_wrong(scene, "the dead member did not come to its end");
 	scene->now[OF_DEAD] = A_NUMBER(42);
 	scene->now[5] = A_NUMBER(55);
 }
@@ -378,12 +374,9 @@ static void die_resizing(void *context)
 
 static void bury_resizer(struct scene *scene)
 {
-	struct victim dead = victim_start(die_resizing, scene);
-
-	for (int i = 0; i < 2; i++) /* the root has two tables, one bucket is migrated */
-		if (!victim_run_to(&dead, (uint64_t)ltz__migrate))
-			scene_wrong(scene, "the dead member did not come to its end: status 0x%x", dead.status);
-	victim_kill(&dead);
+	/* the root has two tables, one bucket is migrated */
+	if (!crash_bury(die_resizing, scene, (struct last_step){ (uint64_t)ltz__migrate, 2, "store.bucket_born" }))
+		scene_wrong(scene, "the dead member did not come to its end");
 }
 
 static int64_t adopt(struct scene *scene, struct ltz_mem **mem)

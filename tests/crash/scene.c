@@ -12,7 +12,7 @@
 #include "shm/granule.h"
 #include "shm/mem.h"
 #include "sys/sys.h"
-#include "tracing.h"
+#include "victims.h"
 
 uint64_t crash_seed = 1;
 

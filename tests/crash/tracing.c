@@ -134,6 +134,17 @@ bool victim_run_to(struct victim *victim, uint64_t address)
 	return run_to_trap(victim, address);
 }
 
+bool crash_bury(void (*body)(void *context), void *context, struct last_step at)
+{
+	struct victim victim = victim_start(body, context);
+	bool there = true;
+
+	for (unsigned i = 0; i < at.calls && there; i++)
+		there = victim_run_to(&victim, at.function);
+	victim_kill(&victim);
+	return there;
+}
+
 /* One step of its own code, with its excursion. Returns the excursion's length, at most `count`. */
 static uint32_t step_own(struct victim *victim, uint32_t count)
 {

@@ -20,8 +20,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-void crash_begin(void);
-void crash_end(void);
+#include "victims.h"
 
 struct victim {
 	pid_t pid;

@@ -328,10 +328,6 @@ static int64_t leave(struct scene *scene, struct ltz_mem **mem)
 	return 0;
 }
 
-/*
- * The member that is dead before the victim comes: it held a claimed extent,
- * a private block and an intent that it had carried out, but not noted.
- */
 static void die_replacing(void *context)
 {
 	struct ltz_mem_options options = { 0 };
@@ -350,7 +346,7 @@ static void die_replacing(void *context)
 	crash_end();
 }
 
-static void bury_replacer(struct scene *scene)
+void bury_replacer(struct scene *scene)
 {
 	if (!crash_bury(die_replacing, scene, (struct last_step){ (uint64_t)ltz__block_retire, 1, "store.replaced" }))
 		scene_wrong(scene, "the dead member did not come to its end");

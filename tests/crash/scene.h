@@ -85,6 +85,12 @@ struct operation {
 extern const struct operation operations[];
 extern const unsigned operation_count;
 
+/*
+ * By setup: a member is dead before the victim comes. It held a claimed extent,
+ * a private block and an intent that it had carried out, but not noted.
+ */
+void bury_replacer(struct scene *scene);
+
 extern uint64_t crash_seed;
 
 /* ---- a scene's life ------------------------------------------------------------------ */

@@ -33,15 +33,6 @@ LTZ_INLINE uint64_t fetch_or_release(uint64_t *p, uint64_t v) { return __atomic_
 LTZ_INLINE uint64_t fetch_or_seq_cst(uint64_t *p, uint64_t v) { return __atomic_fetch_or(p, v, __ATOMIC_SEQ_CST); }
 LTZ_INLINE uint64_t fetch_and_relaxed(uint64_t *p, uint64_t v) { return __atomic_fetch_and(p, v, __ATOMIC_RELAXED); }
 
-/* Lowers *p to v if it is higher. Always a full barrier, also when nothing changes. */
-LTZ_INLINE void lower_seq_cst(uint64_t *p, uint64_t v)
-{
-	uint64_t old = __atomic_fetch_or(p, 0, __ATOMIC_SEQ_CST);
-
-	while (old > v && !__atomic_compare_exchange_n(p, &old, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
-		;
-}
-
 /* Raises *p to v if it is lower. */
 LTZ_INLINE void raise_acq_rel(uint64_t *p, uint64_t v)
 {

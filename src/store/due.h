@@ -36,9 +36,9 @@ LTZ_INLINE uint64_t due_marker(unsigned row, uint64_t now)
 }
 
 /*
- * Says, before a record that expires then is published and after its version
- * was stored, that its extent is due by then: the sweep resets due first and
- * reads versions afterwards, so one of the two sees the other.
+ * Says that the extent is due by then. A writer does so before it publishes a
+ * record that expires and after it has stored the version: the sweep resets due
+ * first and reads versions afterwards, so one of the two sees the other.
  */
 LTZ_INLINE void due_announce(struct shm_extent *extent, uint64_t expires_ms)
 {
@@ -52,6 +52,16 @@ LTZ_INLINE void due_announce(struct shm_extent *extent, uint64_t expires_ms)
 		if (due <= lower || cas_seq_cst(&extent->due, due, lower))
 			return;
 	}
+}
+
+/*
+ * Ends a sweep that put marker there. If it is there no more, a writer or
+ * another sweep came meanwhile: that sweep's marker is left its promise too.
+ */
+LTZ_INLINE void due_settle(struct shm_extent *extent, uint64_t marker, uint64_t next_ms)
+{
+	if (!cas_seq_cst(&extent->due, marker, next_ms))
+		due_announce(extent, next_ms);
 }
 
 #endif

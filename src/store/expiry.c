@@ -56,8 +56,7 @@ static uint64_t sweep_extent(struct ltz_mem *mem, struct ltz_lane *lane, struct 
 				next = again;
 		}
 	}
-	if (!cas_seq_cst(&extent->due, marker, next))
-		lower_seq_cst(&extent->due, next); /* a writer lowered it meanwhile */
+	due_settle(extent, marker, next);
 	LTZ_CRASH_POINT("store.sweep_closed");
 	return next;
 }

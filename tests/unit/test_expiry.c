@@ -2,6 +2,8 @@
 /* test_expiry.c - the sweep: what has expired goes, what has not stays, and a sweep that died holds nothing up. */
 #include "store/expiry.h"
 
+#include "store/due.h"
+
 #include "../stress/pools.h"
 
 static uint64_t next_ms;
@@ -139,6 +141,30 @@ TEST(a_record_that_came_during_the_sweep_is_not_forgotten)
 	EXPECT_CLEAN(mem);
 }
 
+/*
+ * Two sweeps of one extent, the first of which saw nothing before the record of
+ * a day; another record came between their beginnings, and the second one is
+ * stopped for ever: the first one's end must not hide what only it would see.
+ */
+TEST(the_end_of_a_sweep_hides_nothing_that_another_one_was_to_see)
+{
+	struct ltz_mem *mem = pool_new(16 * MIB, 0);
+	uint64_t now = map_now_ms(mem), *due;
+
+	put_for(mem, 1, 86400000);
+	put_for(mem, 2, 3000);
+	due = due_of(mem, 1);
+	ASSERT_TRUE(due_of(mem, 2) == due);
+	store_release(due, due_marker(7, now)); /* the second one's, which replaced the first one's */
+	due_settle((struct shm_extent *)due, due_marker(6, now), now + 86400000);
+	EXPECT_TRUE(!due_is_come(load_acquire(due), now));
+	EXPECT_TRUE(due_is_come(load_acquire(due), now + DUE_SWEEP_LATE));
+	pool_travel(mem, 4 * SECOND_NS);
+	EXPECT_EQ_U64(sweep(mem, false), 1);
+	EXPECT_EQ_INT(get_number(mem, 1, &(uint64_t){ 0 }, 8, NULL), 0);
+	EXPECT_CLEAN(mem);
+}
+
 /* ---- a sweep that died ------------------------------------------------------------------------------- */
 
 TEST(a_marker_left_by_a_dead_sweep_is_passed_over_after_a_second)
@@ -198,7 +224,7 @@ static void leave_an_expiring_private_block(struct ltz_mem *me)
 	ASSERT_EQ_INT(ltz__block_alloc(me, my_lane(me), 40, true, &block), 0);
 	memcpy(at_ref(me, block.ref), at_ref(me, block.ref - block.bytes / 32), 40); /* complete, of a key that is there, in no slot */
 	ASSERT_EQ_INT(ltz__block_place(me, block.ref, &place), 0);
-	lower_seq_cst(&place.extent->due, map_now_ms(me));
+	due_announce(place.extent, map_now_ms(me));
 }
 
 TEST(an_expired_block_of_the_dead_that_nobody_published_is_left_to_adoption)

@@ -37,6 +37,7 @@ static int mut;             /* environment MUT: a rule to take out */
 #endif
 #define FIX_DUE  (mut!=101) /* a writer leaves a sweep's marker its promise (README.md, finding 3) */
 #define FIX_MARK (mut!=102) /* markers of two sweeps differ (finding 4) */
+#define FIX_END  (mut!=103) /* a sweep that ends leaves another's marker its promise too (finding 6) */
 #define NBLK (NG*NB)
 #define NKEY 2
 #define MAXOP 6
@@ -186,8 +187,8 @@ static void step1(G_t*G,int me){
   case SW7c: if(G->blk[p->q].ver!=p->vs){ if(G->blk[p->q].exp<p->nx) p->nx=G->blk[p->q].exp; p->vs=0; goto snext; } p->vs=0; p->d=p->lf; p->fr=1; p->fail=0; GO(W1);
   case SW7d: p->fr=0; p->lf=p->d; p->d=0; if(p->fail && p->t+LATE<p->nx) p->nx=p->t+LATE; p->fail=0; goto snext;
   case SW8: if(M(11)||G->due[p->g]==p->y){ due_write(G,p->g,p->lf,p->nx); p->y=p->nx=0; GO(SW9);} if(M(15)){ p->y=p->nx=0; GO(SW9);} GO(SW8b);
-  case SW8b: p->x=G->due[p->g]; if(p->x<=p->nx){ p->x=p->y=p->nx=0; GO(SW9);} GO(SW8c);
-  case SW8c: if(G->due[p->g]!=p->x) GO(SW8b); due_write(G,p->g,p->lf,p->nx); p->x=p->y=p->nx=0; GO(SW9);
+  case SW8b: p->x=G->due[p->g]; if(p->x<=(FIX_END?promise(p->nx,p->x):p->nx)){ p->x=p->y=p->nx=0; GO(SW9);} GO(SW8c);
+  case SW8c: if(G->due[p->g]!=p->x) GO(SW8b); due_write(G,p->g,p->lf,FIX_END?promise(p->nx,p->x):p->nx); p->x=p->y=p->nx=0; GO(SW9);
   case SW9: G->hr[me]=0; p->lf=p->y=0; p->g++; GO(SW1);
   case TC: if(G->now<LAST) G->now++; next_op(p,me); return;
   case U1: for(g=0;g<NG;g++) if(G->own[g].kind==FREE) break; if(g==NG){ next_op(p,me); return; } G->own[g]=(own_t){CLAIM,me+1}; p->g=g; GO(U2);

@@ -22,7 +22,18 @@ extern __thread uint32_t ltz__lane_hint __attribute__((tls_model("initial-exec")
 
 LTZ_INLINE bool lane_try(struct ltz_lane *lane)
 {
-	return !__atomic_exchange_n(&lane->busy, 1, __ATOMIC_ACQUIRE);
+	if (__atomic_exchange_n(&lane->busy, 1, __ATOMIC_ACQUIRE))
+		return false;
+	/* who sees anything done in the lane sees this too: that is published by release. pairs with: store/check.c:is_under_way */
+	store_relaxed(&lane->shm->working, 1);
+	return true;
+}
+
+LTZ_INLINE void lane_give(struct ltz_lane *lane)
+{
+	/* after everything done in it. pairs with: store/check.c:is_under_way */
+	store_release(&lane->shm->working, 0);
+	__atomic_store_n(&lane->busy, 0, __ATOMIC_RELEASE);
 }
 
 /* A free lane other than the service thread's; waits only for this process' own threads. NULL: no memory. */
@@ -37,14 +48,9 @@ LTZ_INLINE struct ltz_lane *lane_take(struct ltz_mem *mem)
 			lane->used = 1;
 			return lane;
 		}
-		__atomic_store_n(&lane->busy, 0, __ATOMIC_RELEASE);
+		lane_give(lane);
 	}
 	return ltz__lane_take_slow(mem);
-}
-
-LTZ_INLINE void lane_give(struct ltz_lane *lane)
-{
-	__atomic_store_n(&lane->busy, 0, __ATOMIC_RELEASE);
 }
 
 /* Unique for ever; from the lane's batch. */

@@ -4,13 +4,15 @@
  *
  * Others may be working. So every finding is a question that can be asked
  * again; what is explained by an operation under way is over a moment later,
- * what is broken stays.
+ * what is broken stays. Some states last as long as their member is stopped:
+ * is_under_way and due_is_late know them.
  */
 #include "store/check.h"
 
 #include "shm/granule.h"
 #include "shm/member.h"
 #include "shm/slab.h"
+#include "store/due.h"
 #include "store/map.h"
 #include "store/tick.h"
 #include "store/table.h"
@@ -148,27 +150,70 @@ static const char *bits_question(struct check *check, uint64_t g, uint64_t word)
 	return NULL;
 }
 
+/*
+ * May a living member have this block in hand, for as long as it is stopped? In
+ * a lane that somebody works in, any block of its extents: one that is filled,
+ * one that comes free, all of an extent just adopted. And the block that a
+ * writer's hazard names: it was unlinked and is not yet retired.
+ */
+static bool is_under_way(const struct check *check, uint64_t ref, uint64_t owner)
+{
+	const struct ltz_mem *mem = check->mem;
+	const struct shm_lane *lane = &mem->rows[label_row(owner)].lane[label_lane(owner)];
+
+	/* pairs with: shm/lane.h:lane_try, shm/lane.h:lane_give */
+	if (ltz__label_lives(mem, owner) && lane != check->lane->shm && load_acquire(&lane->working))
+		return true;
+	for (unsigned r = 0; r < ltz__rows_high(mem); r++)
+		for (unsigned i = 0; row_up(load_acquire(&mem->rows[r].word)) && i < SHM_LANES; i++)
+			if (load_acquire(&mem->rows[r].lane[i].hw) == ref)
+				return true;
+	return false;
+}
+
+enum { GONE, LISTED, UNLISTED };
+
+/* GONE: free or retired by now. UNLISTED: in no index. */
+static int look_up(const struct check *check, uint64_t ref, struct ltz_place *place)
+{
+	if (ltz__block_place(check->mem, ref, place) < 0 || !(load_acquire(place->alloc) & place->bit) ||
+	    (load_acquire(place->retired) & place->bit))
+		return GONE;
+	return ltz__map_refers(check->mem, check->lane, ref, place->bytes) == 1 ? LISTED : UNLISTED;
+}
+
+/*
+ * Is the extent visited too late for a record that expires then? A writer that
+ * comes during a sweep leaves it due within a second, at first for all records
+ * (due_announce), and if the sweep is stopped, until the next one.
+ */
+static bool due_is_late(const struct check *check, uint64_t due, uint64_t expires_ms)
+{
+	return !(due & DUE_SWEEPING) && expires_ms < due && map_now_ms(check->mem) + DUE_SWEEP_LATE < due;
+}
+
 static const char *block_question(struct check *check, uint64_t ref, uint64_t unused)
 {
 	const struct shm_record *rec = at_ref(check->mem, ref);
 	struct ltz_place place;
 	struct ltz_look look;
 	uint64_t due;
+	int where = look_up(check, ref, &place);
 
 	(void)unused;
-	if (ltz__block_place(check->mem, ref, &place) < 0 || !(load_acquire(place.alloc) & place.bit) ||
-	    (load_acquire(place.retired) & place.bit))
-		return NULL; /* free by now */
-	if (ltz__map_refers(check->mem, check->lane, ref, place.bytes) != 1)
+	if (where == UNLISTED && !is_under_way(check, ref, place.owner) &&
+	    look_up(check, ref, &place) == UNLISTED) /* still, and in nobody's hands in between */
 		return "allocated, not retired, in no index";
+	if (where != LISTED)
+		return NULL;
 	if (!load_acquire(&rec->version))
 		return "in the index with version 0";
 	if (!record_look(rec, place.bytes, load_acquire(&rec->meta), &look))
 		return "in the index with lengths beyond its block";
 	due = load_acquire(&place.extent->due);
-	return look.expires_ms < due && due != SHM_NEVER && !(due >> 63) ? "expires before its extent is due"
-	     : look.expires_ms != SHM_NEVER && due == SHM_NEVER          ? "expires in an extent that is never due"
-	                                                                  : NULL;
+	if (look.expires_ms != SHM_NEVER && due == SHM_NEVER)
+		return "expires in an extent that is never due";
+	return due_is_late(check, due, look.expires_ms) ? "expires before its extent is due" : NULL;
 }
 
 static void check_blocks(struct check *check, uint64_t g)

@@ -7,8 +7,9 @@ struct ltz_mem;
 
 /*
  * Calls report once for each broken invariant: index <-> blocks <-> bitmaps
- * <-> granules <-> members <-> directory. Beside running operations it looks
- * again at whatever seems wrong and reports only what stays so. 0: walked.
+ * <-> granules <-> members. Beside running operations it looks again at
+ * whatever seems wrong and reports only what stays so, and never what a living
+ * member has in hand, however long it is stopped. 0: walked.
  */
 int ltz__check(struct ltz_mem *mem, void (*report)(void *context, const char *line), void *context);
 

@@ -402,12 +402,7 @@ bool scene_beside(struct scene *scene, struct ltz_mem *mem, bool *early, bool fe
 
 bool scene_held(struct scene *scene)
 {
-	struct reports reports = { .count = 0 };
-
-	ltz__check(scene->first, note_report, &reports);
-	if (reports.unlisted > SLACK)
-		return scene_wrong(scene, "%u blocks in no index beside a stopped member", reports.unlisted);
-	return !reports.count || scene_wrong(scene, "beside a stopped member: %s", reports.first);
+	return check_clean(scene, "beside a stopped member");
 }
 
 void scene_went_on(struct scene *scene, bool early)

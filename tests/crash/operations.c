@@ -292,11 +292,14 @@ static void retire_own(struct scene *scene, struct ltz_mem *mem)
 }
 static int64_t reclaim(struct scene *scene, struct ltz_mem **mem)
 {
-	struct ltz_lane *lane = &(*mem)->lane[LANE_FIRST];
+	struct ltz_lane *lane = ltz__lane_take_slow(*mem);
+	uint64_t freed;
 
 	(void)scene;
 	ltz__lane_drop_cursors(lane);
-	return ltz__lane_reclaim(*mem, lane, UINT32_MAX, RECLAIM_IDLE) == 5 ? 0 : -1;
+	freed = ltz__lane_reclaim(*mem, lane, UINT32_MAX, RECLAIM_IDLE);
+	lane_give(lane);
+	return freed == 5 ? 0 : -1;
 }
 
 static int64_t idle_ticks(struct scene *scene, struct ltz_mem **mem)

@@ -139,7 +139,7 @@ bool scene_vacate(struct scene *scene, uint64_t *pages);
 bool scene_beside(struct scene *scene, struct ltz_mem *mem, bool *early, bool few);
 /* What it leaves behind, when another process did it. */
 void scene_note_beside(struct scene *scene);
-/* Only what the stopped one holds may be reported. */
+/* What the stopped one holds is no damage. */
 bool scene_held(struct scene *scene);
 /* The stopped one went on and ended. */
 void scene_went_on(struct scene *scene, bool early);

@@ -354,8 +354,8 @@ static inline void pool_be_killed(void *scene)
 	test_gate_wait(&pool_never);
 }
 
-/* A member of its own process plays the scene, and is then killed. */
-static inline void die_in(void (*scene)(struct ltz_mem *me))
+/* A member of its own process plays the scene, and does nothing more. */
+static inline pid_t stand_in(void (*scene)(struct ltz_mem *me))
 {
 	pid_t child;
 
@@ -364,8 +364,11 @@ static inline void die_in(void (*scene)(struct ltz_mem *me))
 	child = test_fork(pool_be_killed, &scene);
 	close(pool_ready.ends[1]); /* so that its end is seen here if it fails */
 	test_gate_wait(&pool_ready);
-	test_kill(child);
+	return child;
 }
+
+/* ... and is then killed. */
+static inline void die_in(void (*scene)(struct ltz_mem *me)) { test_kill(stand_in(scene)); }
 
 static inline struct ltz_lane *my_lane(struct ltz_mem *me)
 {

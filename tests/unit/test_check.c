@@ -5,6 +5,8 @@
 #include <pthread.h>
 
 #include "../stress/pools.h"
+#include "shm/member.h"
+#include "store/due.h"
 #include "store/edit.h"
 #include "store/resize.h"
 
@@ -337,6 +339,126 @@ TEST(a_pending_insert_is_no_damage)
 	EXPECT_CLEAN(mem);
 	EXPECT_STR(text_at(mem, "pending"), "x");
 }
+
+/* ---- what a member that is stopped has in hand is no damage --------------------------------------------------- */
+
+static struct ltz_lane *taken_lane(struct ltz_mem *me)
+{
+	struct ltz_lane *lane = ltz__lane_take_slow(me);
+
+	ASSERT_TRUE(lane != NULL);
+	return lane;
+}
+
+static void stop_with_a_private_block(struct ltz_mem *me)
+{
+	struct ltz_hkey key = key_of(me, "private");
+	struct ltz_edit edit = { .key = &key, .mem = me, .lane = taken_lane(me) };
+	struct ltz_content content = { .data = "x", .size = 1, .expires_ms = SHM_NEVER };
+
+	ASSERT_EQ_INT(ltz__edit_fill(&edit, &content), 0);
+}
+
+/* Between W11 and W12 of a delete: of a block in the extent of an idle member. */
+static void stop_with_an_unlinked_block(struct ltz_mem *me)
+{
+	struct ltz_lane *lane = taken_lane(me);
+	uint64_t *slot = slot_of(me, 7), word = *slot, version = at_ref(me, word & me->ref_mask)->version;
+
+	store_release(&lane->shm->hw, word & me->ref_mask);
+	store_release(&lane->shm->vw, version);
+	ASSERT_TRUE(cas_seq_cst(slot, word, version));
+}
+
+/* Step 5 of RECLAIM: the retired bits are clear, the alloc bits not yet. */
+static void stop_in_reclaim(struct ltz_mem *me)
+{
+	struct ltz_lane *lane = taken_lane(me);
+	struct ltz_block block[40];
+
+	for (unsigned i = 0; i < 40; i++)
+		ASSERT_EQ_INT(ltz__block_alloc(me, lane, 700, false, &block[i]), 0);
+}
+
+/* Step 3 of ADOPT: the extent is taken, its blocks are not yet asked for. */
+static void stop_in_adoption(struct ltz_mem *me)
+{
+	struct ltz_lane *lane = taken_lane(me);
+
+	for (uint64_t g = 0; g < ltz__granules_high(me); g++) {
+		uint64_t word = owner_load(me, g);
+
+		if (owner_kind(word) == OWNER_SLAB && !ltz__label_lives(me, word))
+			ASSERT_TRUE(owner_cas(me, g, word, (word & ~LABEL_MASK) | lane->label));
+	}
+}
+
+static void expect_clean_beside(struct ltz_mem *mem, void (*scene)(struct ltz_mem *me), uint64_t unlisted)
+{
+	pid_t child = stand_in(scene);
+	uint64_t count = ltz__map_count(mem);
+
+	EXPECT_CLEAN(mem);
+	test_kill(child);
+	ltz__adopt_dead(mem);
+	EXPECT_EQ_U64(ltz__map_count(mem), count - unlisted); /* so many were there, in no index */
+	EXPECT_CLEAN(mem);
+}
+
+static struct ltz_mem *whole_for_others(void)
+{
+	struct ltz_mem *mem = survivor_of(16 * MIB, 4);
+
+	for (uint64_t i = 0; i < 200; i++)
+		ASSERT_EQ_INT(put_number(mem, i, &i, 8), 0);
+	return mem;
+}
+
+TEST(a_stopped_member_s_private_block_is_no_damage) { expect_clean_beside(whole_for_others(), stop_with_a_private_block, 1); }
+TEST(a_stopped_member_s_unlinked_block_is_no_damage) { expect_clean_beside(whole_for_others(), stop_with_an_unlinked_block, 1); }
+TEST(blocks_that_come_free_in_a_stopped_member_are_no_damage) { expect_clean_beside(whole_for_others(), stop_in_reclaim, 40); }
+
+TEST(what_a_stopped_adopter_has_taken_is_no_damage)
+{
+	struct ltz_mem *mem = whole_for_others(), *dead = pool_join_again(mem);
+	struct ltz_block block;
+	uint64_t word;
+
+	for (unsigned i = 0; i < 100; i++)
+		ASSERT_EQ_INT(ltz__block_alloc(dead, my_lane(dead), 700, false, &block), 0);
+	word = dead->row->word;
+	ASSERT_TRUE(cas_seq_cst(&mem->rows[dead->row_index].word, word, row_word(row_generation(word), 0))); /* settled, but for that */
+	pool_leave(dead);
+	expect_clean_beside(mem, stop_in_adoption, 100);
+}
+
+/* The sweep is stopped; a writer that came meanwhile has left its extent due in a second. */
+TEST(a_record_that_a_stopped_sweep_leaves_waiting_a_second_is_no_damage)
+{
+	struct ltz_mem *mem = pool_new(16 * MIB, 4);
+	struct ltz_hkey soon = key_of(mem, "soon"), late = key_of(mem, "late");
+	struct ltz_place place;
+
+	ASSERT_EQ_INT(put_ttl(mem, &soon, "x", 1, 500), 0);
+	place = place_of(mem, *pool_slot(mem, &soon) & mem->ref_mask);
+	store_release(&place.extent->due, due_marker(7, map_now_ms(mem)));
+	ASSERT_EQ_INT(put_ttl(mem, &late, "x", 1, 3600000), 0);
+	EXPECT_TRUE(!(load_acquire(&place.extent->due) & DUE_SWEEPING));
+	EXPECT_CLEAN(mem);
+}
+
+TEST(what_the_member_that_checks_has_lost_is_reported)
+{
+	struct ltz_mem *mem = whole();
+	struct ltz_lane *lane = taken_lane(mem); /* the one that check takes */
+	struct ltz_block block;
+
+	ASSERT_EQ_INT(ltz__block_alloc(mem, lane, 100, false, &block), 0);
+	lane_give(lane);
+	EXPECT_FINDING(mem, "allocated, not retired, in no index");
+}
+
+/* ---- and more that is none ------------------------------------------------------------------------------------ */
 
 TEST(a_destroyed_pool_is_no_damage)
 {

@@ -34,7 +34,9 @@ TEST(a_thread_gets_the_same_lane_again_and_never_the_service_lane)
 	EXPECT_EQ_U64(lane->used, 1);
 	EXPECT_TRUE(lane->cursor != NULL);
 	EXPECT_TRUE(!lane_try(lane));
+	EXPECT_EQ_U64(lane->shm->working, 1); /* for check: what is half done there is no damage ... */
 	lane_give(lane);
+	EXPECT_EQ_U64(lane->shm->working, 0); /* ... and from here on it is */
 	EXPECT_TRUE(lane_take(mem) == lane);
 	EXPECT_TRUE(mem->row->lanes_used > lane->index); /* or no scan would look at it */
 }

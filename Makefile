@@ -17,7 +17,7 @@ PACKAGE := CMakeLists.txt pyproject.toml $(shell find include src python cmake -
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup build test check asan tsan tidy symbols model linear storm crash stop bench demo install clean \
+.PHONY: help setup build test check asan tsan tidy symbols model linear storm crash stop bench count demo install clean \
 	build-release build-test build-asan build-tsan build-python
 
 help: ## this list
@@ -32,8 +32,8 @@ build: build-release build-python ## the C libraries (build/release) and the Pyt
 test: setup ## everything that a change must pass; ends with `N passed, N failed`
 	@$(RUN) scripts/run_tests.py unit proc stress python tidy symbols
 
-check: setup ## test, and the C tests under the sanitizers
-	@$(RUN) scripts/run_tests.py unit proc stress python tidy symbols asan tsan
+check: setup ## test, instruction counts, and the C tests under the sanitizers
+	@$(RUN) scripts/run_tests.py unit proc stress python tidy symbols count asan tsan
 
 asan: setup ## the C tests with address and undefined behaviour sanitizer
 	@$(RUN) scripts/run_tests.py asan
@@ -69,6 +69,9 @@ stop: build-test ## a member stopped at every instruction, and everybody else at
 
 bench: build-release build-python $(VENV)/.stamp-bench ## the benchmarks (about five minutes); BENCH= more arguments
 	$(RUN) bench/run.py $(BENCH)
+
+count: build-release ## instructions of the hot operations beside the recorded ones (needs valgrind)
+	@$(PYTHON) bench/count.py $(BUILD)/release
 
 demo: build-python ## workers count words in one pool, one of them is killed
 	$(RUN) demo/wordcount.py

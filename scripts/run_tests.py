@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Runs sections of the tests and adds up their counts.
 
-    run_tests.py SECTION...     unit proc stress python tidy symbols asan tsan
+    run_tests.py SECTION...     unit proc stress python tidy symbols count asan tsan
 
 Each section is built first (by make), then run. A section that cannot be
 built, or a program that ends without its counts, is one failure. The last
@@ -108,6 +108,12 @@ def run_symbols():
     return run_counted([PYTHON, "tests/tidy/symbols.py", "build/release"])
 
 
+def run_count():
+    if not make("build-release"):
+        return Counts(failed=1)
+    return run_counted([sys.executable, "bench/count.py", "build/release"])
+
+
 SECTIONS = {
     "unit": lambda: run_built("test", "unit"),
     "proc": lambda: run_built("test", "proc"),
@@ -115,6 +121,7 @@ SECTIONS = {
     "python": run_python,
     "tidy": lambda: run_counted([sys.executable, "tests/tidy/tidy.py"]),
     "symbols": run_symbols,
+    "count": run_count,
     "asan": lambda: run_built("asan", "unit", "proc", "model", "stress"),
     "tsan": lambda: run_built("tsan", "unit", "proc", "model", "stress"),
 }

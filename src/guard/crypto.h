@@ -41,7 +41,12 @@
 	X(EVP_CIPHER_fetch) X(EVP_CIPHER_free) \
 	X(EVP_CIPHER_CTX_new) X(EVP_CIPHER_CTX_free) X(EVP_CIPHER_CTX_get_params) \
 	X(EVP_EncryptInit_ex2) X(EVP_EncryptUpdate) X(EVP_EncryptFinal_ex) \
-	X(EVP_DecryptInit_ex2) X(EVP_DecryptUpdate) X(EVP_DecryptFinal_ex)
+	X(EVP_DecryptInit_ex2) X(EVP_DecryptUpdate) X(EVP_DecryptFinal_ex) \
+	X(BN_CTX_new) X(BN_CTX_free) X(BN_bin2bn) X(BN_bn2binpad) X(BN_clear_free) X(BN_set_flags) \
+	X(BN_nnmod) X(BN_is_zero) \
+	X(EC_GROUP_new_by_curve_name) X(EC_GROUP_free) X(EC_GROUP_get0_order) \
+	X(EC_POINT_new) X(EC_POINT_free) X(EC_POINT_clear_free) X(EC_POINT_oct2point) X(EC_POINT_point2oct) \
+	X(EC_POINT_mul) X(EC_POINT_add) X(EC_POINT_invert)
 
 struct ltz_crypto {
 #define LTZ_CRYPTO_FIELD(name) __typeof__(name) *name;

@@ -42,12 +42,12 @@ static void act(void *context)
 	between.done = true;
 }
 
-/* The other's part, at the victim's first hit of the point. */
-static void meanwhile(const char *point, void (*action)(struct scene *scene), struct scene *scene)
+/* The other's part, at the victim's k-th hit of the point. */
+static void meanwhile(const char *point, uint64_t k, void (*action)(struct scene *scene), struct scene *scene)
 {
 	between.action = action;
 	between.scene = scene;
-	ltz__fault_set_meanwhile(point, 1, act, NULL);
+	ltz__fault_set_meanwhile(point, k, act, NULL);
 }
 
 /* The work's result, if the other had its part in it. */
@@ -86,7 +86,7 @@ static void aim_add(struct scene *scene) { aim(scene, 2, A_NUMBER(109)); }
 
 static int64_t insert_helped(struct scene *scene, struct ltz_mem **mem)
 {
-	meanwhile("store.pending", visit_bucket, scene);
+	meanwhile("store.pending", 1, visit_bucket, scene);
 	return with_other(scene_set(*mem, scene->key, scene->after));
 }
 
@@ -101,7 +101,7 @@ static int64_t add_raced(struct scene *scene, struct ltz_mem **mem)
 	struct ltz_hkey hkey;
 
 	key_of(*mem, scene->key, &hkey);
-	meanwhile("store.intent_set", renew_record, scene);
+	meanwhile("store.intent_set", 1, renew_record, scene);
 	return with_other(ltz__map_add(*mem, &hkey, seven, seven, NULL, NULL));
 }
 
@@ -128,7 +128,7 @@ static void append_line(struct scene *scene)
 }
 static int64_t append_raced(struct scene *scene, struct ltz_mem **mem)
 {
-	meanwhile("store.line_taken", append_line, scene);
+	meanwhile("store.line_taken", 1, append_line, scene);
 	return with_other(scene_set(*mem, scene->key, scene->after));
 }
 
@@ -142,7 +142,7 @@ static void begin_resize_aim(struct scene *scene)
 }
 static int64_t migrate_raced(struct scene *scene, struct ltz_mem **mem)
 {
-	meanwhile("store.bucket_frozen", visit_bucket, scene);
+	meanwhile("store.bucket_frozen", 1, visit_bucket, scene);
 	return with_other(scene_set(*mem, scene->key, scene->after));
 }
 
@@ -169,7 +169,7 @@ static int64_t sweep_raced(struct scene *scene, struct ltz_mem **mem)
 {
 	uint64_t next;
 
-	meanwhile("store.sweep_marked", set_expiring, scene);
+	meanwhile("store.sweep_marked", 1, set_expiring, scene);
 	return with_other((int64_t)ltz__sweep(*mem, service_lane(*mem), true, &next));
 }
 
@@ -189,7 +189,7 @@ static void resize_other(struct scene *scene)
 }
 static int64_t resize_raced(struct scene *scene, struct ltz_mem **mem)
 {
-	meanwhile("store.entry_placed", resize_other, scene);
+	meanwhile("store.entry_placed", 1, resize_other, scene);
 	return with_other(resize(*mem));
 }
 
@@ -203,8 +203,7 @@ static int64_t resize_refused(struct scene *scene, struct ltz_mem **mem)
 	return result == 0 && ltz__resize_begin(*mem, service_lane(*mem), &root, 20) == -ENOSPC ? 0 : -1;
 }
 
-/* Empty lines: the next table is made for as many records as they might have held. */
-#define LINES_MANY 200u
+/* Two empty lines a bucket: the next table is made granules larger than it needs to be. */
 static void append_many(struct scene *scene)
 {
 	struct ltz_lane *lane = service_lane(scene->first);
@@ -212,8 +211,14 @@ static void append_many(struct scene *scene)
 
 	if (ltz__table_enter(scene->first, lane, &root) < 0)
 		return;
-	for (unsigned i = 0; i < LINES_MANY; i++)
-		ltz__line_append(scene->first, lane, &root.cur, &root.cur.shm->bucket[i].link, 0);
+	for (uint64_t i = 0; i < 2 * root.cur.buckets; i++) {
+		struct ltz_walk walk;
+
+		walk_begin(&walk, &root.cur, &root.cur.shm->bucket[i / 2]);
+		while (ltz__walk_next(&walk) > 0)
+			;
+		ltz__line_append(scene->first, lane, &root.cur, walk.link, 0);
+	}
 }
 static int64_t grow_and_cut(struct scene *scene, struct ltz_mem **mem)
 {
@@ -238,7 +243,7 @@ static int64_t claim_raced(struct scene *scene, struct ltz_mem **mem)
 {
 	int64_t head;
 
-	meanwhile("shm.part_claimed", claim_one, scene);
+	meanwhile("shm.part_claimed", 2, claim_one, scene);
 	head = ltz__granules_claim(*mem, service_lane(*mem), 4);
 	if (head >= 0)
 		ltz__granules_release(*mem, service_lane(*mem), (uint64_t)head, 4);
@@ -260,7 +265,7 @@ static int64_t commit_refused(struct scene *scene, struct ltz_mem **mem)
 {
 	int64_t result;
 
-	meanwhile("shm.virgin_claimed", refuse_memory, scene);
+	meanwhile("shm.virgin_claimed", 1, refuse_memory, scene);
 	result = scene_set(*mem, scene->key, scene->after);
 	ltz__fault_set_call(LTZ_FAULT_THREAD, 0, 0);
 	return with_other(result);
@@ -293,7 +298,7 @@ static void adopt_other(struct scene *scene)
 }
 static int64_t adopt_raced(struct scene *scene, struct ltz_mem **mem)
 {
-	meanwhile("shm.extent_adopted", adopt_other, scene);
+	meanwhile("shm.extent_adopted", 1, adopt_other, scene);
 	return with_other(ltz__adopt_dead(*mem));
 }
 

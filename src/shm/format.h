@@ -173,7 +173,8 @@ struct shm_lane { /* one line; written by its lane's user only, read by every sc
 	uint64_t hr; /* recovery hazard: a ref                                    */
 	uint64_t th; /* table hazard: gen + 1 of the root it works under, 0: none */
 	uint64_t working; /* 1: taken, so what is half done in its extents may be its user's; for check */
-	uint64_t pad[3];
+	uint64_t taking; /* granules that it is just taking from the system, read by others who want some */
+	uint64_t pad[2];
 };
 static_assert(sizeof(struct shm_lane) == 64, "a lane is a line");
 

@@ -3,6 +3,7 @@
 #include "shm/granule.h"
 
 #include "base/canary.h"
+#include "shm/member.h"
 #include "sys/fault.h"
 #include "sys/sys.h"
 
@@ -214,14 +215,67 @@ static void turn_claims(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t fro
 	}
 }
 
-/* How many of `want` granules the system can give now; less than `least`: -ENOSPC. */
-static int64_t afford(unsigned least, unsigned want)
-{
-	uint64_t granules = ltz__sys_available_bytes() >> SHM_GRANULE_LOG2;
+/*
+ * 2 MiB, less than a millisecond. The kernel lets one fallocate of a file at a
+ * time through: a writer who needs one granule waits behind a long one, and
+ * finds nothing FREE before it ends.
+ */
+#define COMMIT_STEP 32u
 
-	if (granules < least)
+/* What everybody but the lane is just taking. Of who died meanwhile too, until that is settled. */
+static uint64_t taking_of_others(const struct ltz_mem *mem, const struct shm_lane *own)
+{
+	unsigned rows = ltz__rows_high(mem);
+	uint64_t sum = 0;
+
+	for (unsigned r = 0; r < rows; r++) {
+		const struct shm_row *row = &mem->rows[r];
+		uint64_t lanes = row_up(load_acquire(&row->word)) ? load_acquire(&row->lanes_used) : 0;
+
+		for (unsigned i = 0; i < lanes && i < SHM_LANES; i++) {
+			/* acquire: 0 again means that the system counts it as used. pairs with: shm/granule.c:took */
+			uint64_t taking = &row->lane[i] != own ? load_acquire(&row->lane[i].taking) : 0;
+
+			sum += taking < mem->granules ? taking : mem->granules;
+		}
+	}
+	return sum;
+}
+
+/* The lane takes no more: everything it took is there. */
+static void took(struct ltz_lane *lane)
+{
+	store_release(&lane->shm->taking, 0); /* pairs with: shm/granule.c:taking_of_others */
+}
+
+/*
+ * How many of `want` granules the lane may take from the system; less than
+ * `least`: -ENOSPC. The caller ends with took().
+ *
+ * The system is asked, and taken from later. Two who ask at the same time would
+ * be told of the same bytes, and beyond a cgroup's limit the kernel kills. So
+ * each first says what it wants, and counts what the others said before it
+ * asks: whatever the order, one of two sees the other. Where it is scarce, both
+ * may get less than there is.
+ */
+static int64_t may_take(struct ltz_mem *mem, struct ltz_lane *lane, unsigned least, unsigned want)
+{
+	uint64_t others, left;
+
+	exchange_seq_cst(&lane->shm->taking, want);
+	others = taking_of_others(mem, lane->shm);
+	left = ltz__sys_available_bytes() >> SHM_GRANULE_LOG2;
+	left = left > others ? left - others : 0;
+	if (left >= want)
+		return want;
+	if (left < least) {
+		took(lane);
 		return -ENOSPC;
-	return granules < want ? (int64_t)granules : want;
+	}
+	if (left > COMMIT_STEP && least <= COMMIT_STEP)
+		left = COMMIT_STEP; /* no more than soon is done: the others want some too */
+	store_release(&lane->shm->taking, left);
+	return (int64_t)left;
 }
 
 /* COMMIT of a stretch that starts at or after `from`: CLAIM each, one fallocate, FREE each. */
@@ -291,31 +345,44 @@ static int64_t commit_somewhere(struct ltz_mem *mem, struct ltz_lane *lane, unsi
 	return 0;
 }
 
-/*
- * 2 MiB, less than a millisecond. The kernel lets one fallocate of a file at a
- * time through: a writer who needs one granule waits behind a long one, and
- * finds nothing FREE before it ends.
- */
-#define COMMIT_STEP 32u
-
 int64_t ltz__granules_commit(struct ltz_mem *mem, struct ltz_lane *lane, unsigned least, unsigned want)
 {
-	int64_t affordable = afford(least, want), done = 0;
+	int64_t affordable = may_take(mem, lane, least, want), done = 0, got = 0;
 
 	if (affordable < 0)
 		return affordable;
 	while (done < affordable) {
 		unsigned left = (unsigned)(affordable - done), step = left < COMMIT_STEP ? left : COMMIT_STEP;
-		int64_t got = commit_somewhere(mem, lane, done ? 1 : least, step < least && !done ? least : step);
 
+		got = commit_somewhere(mem, lane, done ? 1 : least, step < least && !done ? least : step);
 		if (got <= 0)
-			return done ? done : got;
+			break;
 		done += got;
 	}
-	return done;
+	took(lane);
+	return done ? done : got;
 }
 
 /* ---- when the system gives no more, or nothing lies side by side ------------------------- */
+
+/* Commits the VIRGIN ones of granules [from, end). */
+static bool commit_virgins(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t from, uint64_t end)
+{
+	unsigned virgins = 0;
+	bool done = true;
+
+	for (uint64_t g = from; g < end; g++)
+		virgins += owner_kind(owner_load(mem, g)) == OWNER_VIRGIN;
+	if (!virgins)
+		return true;
+	if (may_take(mem, lane, virgins, virgins) < 0)
+		return false;
+	for (uint64_t g = from; g < end && done; g++)
+		if (owner_kind(owner_load(mem, g)) == OWNER_VIRGIN)
+			done = commit_stretch(mem, lane, g, (unsigned)(end - g)) >= 0;
+	took(lane);
+	return done;
+}
 
 /*
  * n granules side by side of which some are FREE and the others VIRGIN: the
@@ -326,7 +393,7 @@ static int64_t claim_mixed(struct ltz_mem *mem, struct ltz_lane *lane, unsigned 
 	uint64_t high = ltz__granules_high(mem), end = high + n < mem->granules ? high + n : mem->granules;
 	unsigned length = 0;
 
-	if (afford(1, n) < 0 || back_owners(mem, end) < 0)
+	if (back_owners(mem, end) < 0)
 		return -EAGAIN;
 	for (uint64_t g = 0; g < end; g++) {
 		unsigned kind = owner_kind(owner_load(mem, g));
@@ -334,9 +401,8 @@ static int64_t claim_mixed(struct ltz_mem *mem, struct ltz_lane *lane, unsigned 
 		length = kind == OWNER_FREE || kind == OWNER_VIRGIN ? length + 1 : 0;
 		if (length < n)
 			continue;
-		for (uint64_t v = g + 1 - n; v <= g; v++)
-			if (owner_kind(owner_load(mem, v)) == OWNER_VIRGIN && commit_stretch(mem, lane, v, (unsigned)(g + 1 - v)) < 0)
-				return -EAGAIN;
+		if (!commit_virgins(mem, lane, g + 1 - n, g + 1))
+			return -EAGAIN;
 		if (claim_at(mem, lane, g + 1 - n, n))
 			return (int64_t)(g + 1 - n);
 		length = 0;

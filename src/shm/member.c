@@ -46,6 +46,7 @@ static void clear_row(struct shm_row *row)
 		store_release(&row->lane[i].hr, 0);
 		store_release(&row->lane[i].th, 0);
 		store_release(&row->lane[i].working, 0);
+		store_release(&row->lane[i].taking, 0);
 	}
 	store_relaxed(&row->hits, 0);
 	store_relaxed(&row->misses, 0);

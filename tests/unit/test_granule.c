@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "../stress/pools.h"
+#include "sys/sys.h"
 
 static struct ltz_lane *lane_of(struct ltz_mem *mem) { return &mem->lane[LANE_SERVICE]; }
 static uint64_t kind_at(struct ltz_mem *mem, uint64_t g) { return owner_kind(owner_load(mem, g)); }
@@ -223,6 +224,25 @@ TEST(commit_gives_free_granules_side_by_side)
 	EXPECT_EQ_INT(ltz__granules_commit(mem, lane_of(mem), 100, 200), 112);
 	EXPECT_EQ_INT(ltz__granules_commit(mem, lane_of(mem), 1, 1), -ENOSPC);
 	EXPECT_EQ_U64(pool_counts(mem).free, 128);
+}
+
+TEST(what_another_is_just_taking_is_not_there_twice)
+{
+	struct ltz_mem *mem = bare_new(0), *other = bare_join(ltz__mem_fd(mem));
+	uint64_t *taking = &other->lane[LANE_SERVICE].shm->taking;
+
+	store_release(taking, UINT64_MAX); /* all there is: bounded, as every word of the pool */
+	EXPECT_EQ_INT(ltz__granules_commit(mem, lane_of(mem), 1, 1), -ENOSPC);
+	EXPECT_EQ_U64(load_acquire(&lane_of(mem)->shm->taking), 0);
+	store_release(taking, (ltz__sys_available_bytes() >> SHM_GRANULE_LOG2) / 2);
+	EXPECT_EQ_INT(ltz__granules_commit(mem, lane_of(mem), 1, 48), 48);
+	EXPECT_EQ_INT(ltz__granules_commit(mem, lane_of(mem), 1, (unsigned)mem->granules), 32); /* a step of what is left */
+	store_release(taking, UINT64_MAX);
+	bare_leave(other); /* in the middle of it: counted until it is settled */
+	EXPECT_EQ_INT(ltz__granules_commit(mem, lane_of(mem), 1, 1), -ENOSPC);
+	store_release(&mem->rows[1].word, row_word(row_generation(load_acquire(&mem->rows[1].word)), 0));
+	EXPECT_EQ_INT(ltz__granules_commit(mem, lane_of(mem), 1, 1), 1);
+	EXPECT_EQ_U64(load_acquire(&lane_of(mem)->shm->taking), 0);
 }
 
 TEST(commit_finds_holes_below_the_frontier)

@@ -82,7 +82,7 @@ static int judge_taken(struct ltz_place *place, const struct ltz_wish *wish)
 	case -ENOENT:
 		return 0;
 	case -ECONNREFUSED:
-		return ltz__place_prune(place, wish->name, wish->deadline_ns);
+		return ltz__place_prune(place, wish->name);
 	case -ESHUTDOWN: /* being destroyed right now */
 		return ltz__place_pause(place, wish->deadline_ns);
 	case 0:
@@ -217,7 +217,7 @@ int ltz__join_connect(struct ltz_place *place, const struct ltz_wish *wish, ltz_
 			return r;
 		/* Gone, or going: then the name is free soon, or leads to the next pool. */
 		if (r == -ECONNREFUSED)
-			r = ltz__place_prune(place, wish->name, wish->deadline_ns);
+			r = ltz__place_prune(place, wish->name);
 		else
 			r = ltz__place_pause(place, wish->deadline_ns);
 		if (r < 0)

@@ -52,7 +52,7 @@ static int look(struct ltz_place *place, const char *name, enum ltz_question que
 		*info = (struct ltz_pool_info){ 0 };
 		break;
 	case -ECONNREFUSED:
-		r = ltz__place_prune(place, name, deadline_ns);
+		r = ltz__place_prune(place, name);
 		return r < 0 ? r : -ENOENT;
 	case -ESHUTDOWN: /* destroyed; its members are letting go */
 		return -ENOENT;
@@ -142,10 +142,9 @@ static int destroy_memory(int memfd, const char *name)
 	return 0;
 }
 
-/* Under the directory's lock: the name leads to one pool from the question to its removal. */
-static int destroy_locked(struct ltz_place *place, const char *name, uint64_t deadline_ns)
+/* The name is taken from the very pool that is ended: by then it may be another one's. */
+static int destroy_once(struct ltz_place *place, const char *name, uint64_t deadline_ns)
 {
-	char file[LTZ_FILE_NAME_MAX];
 	struct ltz_answer answer;
 	int r = ltz__place_ask(place, name, LTZ_ASK_JOIN, deadline_ns, &answer);
 
@@ -159,25 +158,7 @@ static int destroy_locked(struct ltz_place *place, const char *name, uint64_t de
 	if (r < 0)
 		return r;
 	LTZ_CRASH_POINT("pool.destroyed");
-	ltz__name_file(name, file);
-	r = ltz__sys_unlink(place->dir, file);
-	LTZ_CRASH_POINT("pool.destroyed_removed");
-	return r == -ENOENT ? 0 : r; /* removed by hand */
-}
-
-static int destroy_once(struct ltz_place *place, const char *name, uint64_t deadline_ns)
-{
-	struct ltz_answer answer;
-	/* First without the lock: stopped members may keep us waiting, but nobody else. */
-	int r = ltz__place_ask(place, name, LTZ_ASK_IDENTITY, deadline_ns, &answer);
-
-	if (r == 0)
-		r = ltz__place_lock(place, deadline_ns);
-	if (r < 0)
-		return r;
-	r = destroy_locked(place, name, deadline_ns);
-	ltz__place_unlock(place);
-	return r;
+	return ltz__place_remove_asked(place, name);
 }
 
 int ltz_destroy(const char *name, const struct ltz_open_options *options)
@@ -195,7 +176,7 @@ int ltz_destroy(const char *name, const struct ltz_open_options *options)
 	for (;;) {
 		r = destroy_once(&place, name, deadline_ns);
 		if (r == -ECONNREFUSED)
-			r = ltz__place_prune(&place, name, deadline_ns);
+			r = ltz__place_prune(&place, name);
 		else if (r == -ESHUTDOWN) /* by another one */
 			r = ltz__place_pause(&place, deadline_ns);
 		else

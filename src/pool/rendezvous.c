@@ -7,7 +7,7 @@
  * - A question is sent at once; if no answer has come after ATTEMPT_NS the
  *   connection is dropped and made anew (another member will take it), with
  *   twice the patience, so that a busy machine gets its answer too.
- * - A pause lasts PAUSE_NS: others remove a name or empty a queue in less.
+ * - A pause lasts PAUSE_NS: others leave a name or empty a queue in less.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,10 +21,9 @@
 
 #define ATTEMPT_NS 100000000ull
 #define PAUSE_NS 2000000ull
-#define LEAVE_TRIES 50
 
-#define SUFFIX ".sock"
-#define TEMPORARY ".new-" /* how ltz__sys_listen names begin */
+#define SUFFIX ".pool"
+#define TEMPORARY ".new-" /* how the folders of ltz__sys_listen begin */
 
 /* All open places of the process, under the registry lock. */
 static struct ltz_place *open_places;
@@ -87,7 +86,8 @@ int ltz__place_open(struct ltz_place *place, const char *path)
 	char why[300] = "";
 	int r;
 
-	place->lock = place->socket = -1;
+	place->socket = -1;
+	place->asked[0] = '\0';
 	r = choose_directory(path, place->path, sizeof place->path);
 	if (r < 0)
 		return r;
@@ -107,9 +107,8 @@ int ltz__place_open(struct ltz_place *place, const char *path)
 static void close_descriptors(struct ltz_place *place)
 {
 	ltz__sys_close(place->socket);
-	ltz__sys_close(place->lock);
 	ltz__sys_close(place->dir);
-	place->socket = place->lock = place->dir = -1;
+	place->socket = place->dir = -1;
 }
 
 void ltz__place_close(struct ltz_place *place)
@@ -155,6 +154,41 @@ int ltz__place_pause(struct ltz_place *place, uint64_t deadline_ns)
 	return 0;
 }
 
+/* ---- sockets ------------------------------------------------------------------------- */
+
+/* Connects to the socket in the folder; path: where that is. -ENOENT, -ECONNREFUSED as ltz__sys_connect. */
+static int connect_in(int dir, const char *folder, char path[LTZ_SOCKET_PATH_MAX])
+{
+	int r = ltz__sys_socket_path(dir, folder, path, LTZ_SOCKET_PATH_MAX);
+
+	return r < 0 ? r : ltz__sys_connect(dir, path);
+}
+
+/* Gone already is as good. */
+static int unless_gone(int r) { return r == -ENOENT ? 0 : r; }
+
+static int remove_socket(int dir, const char *folder, const char *path)
+{
+	int r = unless_gone(ltz__sys_unlink(dir, path));
+
+	LTZ_CRASH_POINT("pool.socket_removed");
+	return r < 0 ? r : unless_gone(ltz__sys_remove_folder(dir, folder));
+}
+
+/* Removes the socket in the folder if nobody listens on it, and the folder if it is empty. */
+static int remove_stale(int dir, const char *folder)
+{
+	char path[LTZ_SOCKET_PATH_MAX];
+	int r = connect_in(dir, folder, path);
+
+	if (r == -ECONNREFUSED)
+		return remove_socket(dir, folder, path);
+	if (r == -ENOENT)
+		return unless_gone(ltz__sys_remove_folder(dir, folder));
+	ltz__sys_close(r);
+	return 0; /* somebody listens, or it cannot be told */
+}
+
 /* ---- asking -------------------------------------------------------------------------- */
 
 /* One connection, one question, one answer. -EAGAIN: the listener's queue is full. */
@@ -165,7 +199,9 @@ static int ask_once(struct ltz_place *place, const char *name, enum ltz_question
 	int r;
 
 	ltz__name_file(name, file);
-	r = place->socket = ltz__sys_connect(place->dir, file);
+	r = place->socket = connect_in(place->dir, file, place->asked);
+	if (r == -ENOENT)
+		(void)remove_stale(place->dir, file); /* an empty folder: of a removal cut short */
 	if (r < 0)
 		return r;
 	r = ltz__handshake_ask(place->socket, question, name);
@@ -210,55 +246,23 @@ int ltz__place_ask(struct ltz_place *place, const char *name, enum ltz_question 
 
 /* ---- taking and removing names ---------------------------------------------------------- */
 
-int ltz__place_lock(struct ltz_place *place, uint64_t deadline_ns)
-{
-	for (;;) {
-		int r = ltz__sys_directory_lock(place->dir);
-		if (r >= 0) {
-			LTZ_CRASH_POINT("pool.directory_locked");
-			place->lock = r;
-			return 0;
-		}
-		if (r != -EAGAIN)
-			return ltz__fail(r, "cannot lock %s", place->path);
-		r = ltz__place_pause(place, deadline_ns);
-		if (r < 0)
-			return r;
-	}
-}
-
-void ltz__place_unlock(struct ltz_place *place)
-{
-	ltz__sys_close(place->lock);
-	place->lock = -1;
-}
-
-/* Is there a name under which nobody listens? Certain only under the flock. */
-static bool is_stale(int dir, const char *file)
-{
-	int fd = ltz__sys_connect(dir, file);
-
-	ltz__sys_close(fd);
-	return fd == -ECONNREFUSED;
-}
-
-int ltz__place_prune(struct ltz_place *place, const char *name, uint64_t deadline_ns)
+int ltz__place_prune(struct ltz_place *place, const char *name)
 {
 	char file[LTZ_FILE_NAME_MAX];
-	int r = ltz__place_lock(place, deadline_ns);
+	int r;
 
-	if (r < 0)
-		return r;
 	ltz__name_file(name, file);
-	if (is_stale(place->dir, file)) {
-		LTZ_CRASH_POINT("pool.pruning");
-		r = ltz__sys_unlink(place->dir, file);
-		LTZ_CRASH_POINT("pool.pruned");
-	}
-	ltz__place_unlock(place);
-	if (r < 0 && r != -ENOENT)
-		return ltz__fail(r, "cannot remove %s/%s, which nobody listens on", place->path, file);
-	return 0;
+	LTZ_CRASH_POINT("pool.pruning");
+	r = remove_stale(place->dir, file);
+	return r < 0 ? ltz__fail(r, "cannot remove %s/%s, which nobody listens on", place->path, file) : 0;
+}
+
+int ltz__place_remove_asked(struct ltz_place *place, const char *name)
+{
+	char file[LTZ_FILE_NAME_MAX];
+
+	ltz__name_file(name, file);
+	return remove_socket(place->dir, file, place->asked);
 }
 
 void ltz__name_leave(int dir, const char *name)
@@ -266,21 +270,8 @@ void ltz__name_leave(int dir, const char *name)
 	char file[LTZ_FILE_NAME_MAX];
 
 	ltz__name_file(name, file);
-	if (dir < 0 || !is_stale(dir, file))
-		return;
-	for (int i = 0; i < LEAVE_TRIES; i++) {
-		int lock = ltz__sys_directory_lock(dir);
-		if (lock >= 0) {
-			if (is_stale(dir, file)) {
-				LTZ_CRASH_POINT("pool.removing");
-				(void)ltz__sys_unlink(dir, file); /* gone already: as good */
-				LTZ_CRASH_POINT("pool.removed");
-			}
-			ltz__sys_close(lock);
-			return;
-		}
-		ltz__sys_yield();
-	}
+	if (dir >= 0)
+		(void)remove_stale(dir, file);
 }
 
 int ltz__place_publish(struct ltz_place *place, const char *name)
@@ -293,13 +284,12 @@ int ltz__place_publish(struct ltz_place *place, const char *name)
 		return ltz__fail(listener, "cannot listen in %s", place->path);
 	LTZ_CRASH_POINT("pool.listening");
 	ltz__name_file(name, file);
-	r = ltz__sys_link(place->dir, temporary, file);
+	r = ltz__sys_take_name(place->dir, temporary, file);
 	LTZ_CRASH_POINT("pool.linked");
-	(void)ltz__sys_unlink(place->dir, temporary); /* left behind, ltz__place_names removes it */
-	LTZ_CRASH_POINT("pool.temporary_removed");
 	if (r == 0)
 		return listener;
 	ltz__sys_close(listener);
+	(void)remove_stale(place->dir, temporary); /* left behind, ltz__place_names removes it */
 	return r == -EEXIST ? r : ltz__fail(r, "cannot make %s/%s", place->path, file);
 }
 
@@ -312,16 +302,14 @@ struct name_list {
 };
 
 /*
- * A temporary name is gone within microseconds, or its maker was killed. One
- * of a maker that is just between bind and listen may be hit: it then fails to
- * link and makes another.
+ * A temporary folder is gone within microseconds, or its maker was killed. One
+ * of a maker that does not yet listen may be hit: it then has no name to give,
+ * or finds when it confirms its name that nobody is there, and makes another.
  */
 static void prune_temporary(struct ltz_place *place, const char *file)
 {
-	if (strncmp(file, TEMPORARY, strlen(TEMPORARY)) == 0 && is_stale(place->dir, file)) {
-		(void)ltz__sys_unlink(place->dir, file);
-		LTZ_CRASH_POINT("pool.temporary_pruned");
-	}
+	if (strncmp(file, TEMPORARY, strlen(TEMPORARY)) == 0)
+		(void)remove_stale(place->dir, file);
 }
 
 static int collect_name(void *context, const char *file)

@@ -2,15 +2,20 @@
 /*
  * rendezvous.h - the directory where pools are found by name.
  *
- * A pool `x` is the socket `x.sock` in it; whoever listens on that socket can
- * answer for the pool. The name carries no data:
+ * A pool `x` is the folder `x.pool` in it, with one socket; whoever listens on
+ * that socket can answer for the pool. The name carries no data:
  *
- * - A name is taken by link(), which fails if it exists: that is the election
- *   among creators. It is removed only under the directory's flock, after a
- *   connect said that nobody listens (a socket nobody listens on never listens
- *   again). So a name never changes hands while somebody holds the pool.
- * - A name without a listener is what a killed last member leaves; every call
- *   here removes such names on its way.
+ * - A maker fills a folder of its own and gives it the pool's name by rename(),
+ *   which fails if there is a folder of that name with something in it: that is
+ *   the election among creators.
+ * - A socket on which nobody listens is removed by whoever meets it. It never
+ *   listens again, and its own name, 16 random digits, is no other one's, ever:
+ *   so this hits nobody else's, however long after the look it comes. A folder
+ *   goes only when it is empty. So no lock is needed, nobody waits for a process
+ *   stopped in the middle, and a name never changes hands while somebody holds
+ *   the pool.
+ * - Such sockets and empty folders are what killed last members leave; every
+ *   call here removes those on its way.
  *
  * Locking: a place is open only under the registry lock (registry.h), which
  * also keeps fork() out. Waits (ltz__place_ask, ltz__place_pause) give the
@@ -26,22 +31,23 @@
 
 #include "pool/handshake.h"
 
-#define LTZ_FILE_NAME_MAX (LTZ_NAME_MAX + sizeof ".sock")
+#define LTZ_FILE_NAME_MAX (LTZ_NAME_MAX + sizeof ".pool")
+#define LTZ_SOCKET_PATH_MAX (LTZ_FILE_NAME_MAX + 32)
 
 /* The rendezvous directory, open for the length of one call. */
 struct ltz_place {
 	struct ltz_place *next;
 	int dir;    /* the directory                                      */
-	int lock;   /* its flock, or -1                                   */
 	int socket; /* the connection of a question being asked, or -1    */
+	char asked[LTZ_SOCKET_PATH_MAX]; /* where the socket is that was asked last */
 	char path[PATH_MAX];
 };
 
 /* 0, or -EINVAL: not a name that a pool can have. */
 int ltz__name_check(const char *name);
-/* "x" -> "x.sock". */
+/* "x" -> "x.pool". */
 void ltz__name_file(const char *name, char file[LTZ_FILE_NAME_MAX]);
-/* "x.sock" -> "x". False if the file is not a pool's. */
+/* "x.pool" -> "x". False if the file is not a pool's. */
 bool ltz__name_of_file(const char *file, char name[LTZ_NAME_MAX + 1]);
 
 /*
@@ -63,12 +69,11 @@ int ltz__place_ask(struct ltz_place *place, const char *name, enum ltz_question 
 /* Lets the others run for a moment. -ETIMEDOUT when the deadline has passed. */
 int ltz__place_pause(struct ltz_place *place, uint64_t deadline_ns);
 
-/* Takes the directory's flock into place->lock, or gives it back. -ETIMEDOUT. */
-int ltz__place_lock(struct ltz_place *place, uint64_t deadline_ns);
-void ltz__place_unlock(struct ltz_place *place);
+/* Removes `name` if nobody listens under it. 0 also if it is gone or alive. */
+int ltz__place_prune(struct ltz_place *place, const char *name);
 
-/* Removes `name` if nobody listens under it. 0 also if it is gone or alive; -ETIMEDOUT. */
-int ltz__place_prune(struct ltz_place *place, const char *name, uint64_t deadline_ns);
+/* Takes `name` from the pool whose member answered ltz__place_ask last. 0 also if it is gone. */
+int ltz__place_remove_asked(struct ltz_place *place, const char *name);
 
 /*
  * Listens under `name`. The new socket's fd; -EEXIST: the name is taken. Does
@@ -84,8 +89,7 @@ int ltz__place_names(struct ltz_place *place, char (**names)[LTZ_NAME_MAX + 1], 
 
 /*
  * For one who has just stopped listening: removes the name if nobody listens
- * any more. Does not wait; a name that could not be removed is left to the
- * next call of anybody. Needs no place (the service thread has none).
+ * any more. Needs no place (the service thread has none).
  */
 void ltz__name_leave(int dir, const char *name);
 

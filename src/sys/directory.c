@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * directory.c - the rendezvous directory: safe to use, its names, its lock.
+ * directory.c - the rendezvous directory: safe to use, and its names.
  *
  * Safe means: a directory and no symbolic link, this user's own, closed to
  * everybody else. Then nobody else can have put a name there, and what is
@@ -14,7 +14,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -117,14 +116,24 @@ int ltz__sys_directory(const char *path, char *why, size_t why_size)
 	return fd;
 }
 
-int ltz__sys_link(int dir, const char *temporary, const char *name)
+int ltz__sys_take_name(int dir, const char *temporary, const char *folder)
 {
-	return (int)LTZ_CALL(linkat(dir, temporary, dir, name, 0));
+	/* In one step, over an empty folder too. ENOTDIR: over what is no folder. */
+	long result = LTZ_CALL(renameat(dir, temporary, dir, folder));
+
+	return result == -ENOTEMPTY || result == -ENOTDIR ? -EEXIST : (int)result;
 }
 
-int ltz__sys_unlink(int dir, const char *name)
+int ltz__sys_unlink(int dir, const char *path)
 {
-	return (int)LTZ_CALL(unlinkat(dir, name, 0));
+	return (int)LTZ_CALL(unlinkat(dir, path, 0));
+}
+
+int ltz__sys_remove_folder(int dir, const char *folder)
+{
+	long result = LTZ_CALL(unlinkat(dir, folder, AT_REMOVEDIR));
+
+	return result == -ENOTEMPTY || result == -EEXIST ? 0 : (int)result;
 }
 
 int ltz__sys_name_exists(int dir, const char *name)
@@ -137,17 +146,12 @@ int ltz__sys_name_exists(int dir, const char *name)
 	return result < 0 ? (int)result : 1;
 }
 
-/* A new description: O_PATH ones can neither be read nor locked, and a lock is the description's. */
-static int open_again(int dir)
+/* Calls visit for each entry of fd, which is used up. */
+static int visit_entries(int fd, int (*visit)(void *context, const char *name), void *context)
 {
-	return (int)LTZ_CALL(openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-}
-
-int ltz__sys_names(int dir, int (*visit)(void *context, const char *name), void *context)
-{
-	int fd = open_again(dir), result = 0;
 	struct dirent *entry;
 	DIR *stream;
+	int result = 0;
 
 	if (fd < 0)
 		return fd;
@@ -165,17 +169,41 @@ int ltz__sys_names(int dir, int (*visit)(void *context, const char *name), void 
 	return result;
 }
 
-int ltz__sys_directory_lock(int dir)
+/* A new description: O_PATH ones cannot be read. */
+static int open_folder(int dir, const char *folder)
 {
-	int fd = open_again(dir);
-	long result;
+	return (int)LTZ_CALL(openat(dir, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+}
 
-	if (fd < 0)
-		return fd;
-	result = LTZ_CALL(flock(fd, LOCK_EX | LOCK_NB));
-	if (result < 0) {
-		ltz__sys_close(fd);
-		return (int)result;
-	}
-	return fd;
+int ltz__sys_names(int dir, int (*visit)(void *context, const char *name), void *context)
+{
+	return visit_entries(open_folder(dir, "."), visit, context);
+}
+
+struct path {
+	const char *folder;
+	char *text;
+	size_t size;
+};
+
+/* Takes the first entry there is. */
+static int take_entry(void *context, const char *name)
+{
+	struct path *path = context;
+	int length = snprintf(path->text, path->size, "%s/%s", path->folder, name);
+
+	return length < (int)path->size ? 1 : -ENAMETOOLONG;
+}
+
+int ltz__sys_socket_path(int dir, const char *folder, char *path, size_t size)
+{
+	struct path found = { folder, path, size };
+	int fd = open_folder(dir, folder), result;
+
+	if (fd == -ENOTDIR || fd == -ELOOP)
+		return snprintf(path, size, "%s", folder) < (int)size ? 0 : -ENAMETOOLONG;
+	result = visit_entries(fd, take_entry, &found);
+	if (result == 0)
+		return -ENOENT;
+	return result > 0 ? 0 : result;
 }

@@ -5,8 +5,8 @@
  *
  * A unix address holds 107 bytes, a pool's name and directory may need more.
  * So both sides go through /proc/self/fd:
- *   listen   binds /proc/self/fd/DIR/<short temporary name>; the caller then
- *            link()s that to the long name, which is also the election
+ *   listen   binds /proc/self/fd/DIR/<short temporary folder>/<number>; the
+ *            caller then renames the folder, which is also the election
  *   connect  opens the name with O_PATH and connects to /proc/self/fd/N
  */
 #include "sys/sys.h"
@@ -40,46 +40,61 @@ static int bind_in(int fd, int dir, const char *name)
 	return (int)LTZ_CALL(bind(fd, (const struct sockaddr *)&address, sizeof(address)));
 }
 
+#define TEMPORARY ".new-"
+
 /* ".new-" and 16 hex digits: too many to meet another one's by chance, or to guess. */
 static int temporary_name(char *name, size_t size)
 {
 	uint64_t number;
 	int result = ltz__sys_random(&number, sizeof(number));
 
-	if (result == 0 && snprintf(name, size, ".new-%016llx", (unsigned long long)number) >= (int)size)
+	if (result == 0 && snprintf(name, size, TEMPORARY "%016llx", (unsigned long long)number) >= (int)size)
 		result = -EINVAL;
 	return result;
 }
 
-int ltz__sys_listen(int dir, char *temporary, size_t size)
+/*
+ * A socket that listens at this path. Closed to others; no umask(), which would
+ * change the files of other threads too: nobody listens before, and the folder
+ * is closed to others anyway.
+ */
+static int listen_at(int dir, const char *path)
 {
-	int fd, result;
+	int fd = new_socket(), result;
 
-	result = temporary_name(temporary, size);
-	if (result < 0)
-		return result;
-	fd = new_socket();
 	if (fd < 0)
 		return fd;
-	result = bind_in(fd, dir, temporary);
-	if (result < 0)
-		goto bind_failed;
+	result = bind_in(fd, dir, path);
 	LTZ_CRASH_POINT("sys.bound");
-	/*
-	 * Nobody listens yet, and the directory is closed to others anyway: so
-	 * no umask(), which would change the files of other threads too.
-	 */
-	result = (int)LTZ_CALL(fchmodat(dir, temporary, 0600, 0));
-	if (result == 0)
-		result = (int)LTZ_CALL(listen(fd, SOMAXCONN));
+	if (result == 0) {
+		result = (int)LTZ_CALL(fchmodat(dir, path, 0600, 0));
+		if (result == 0)
+			result = (int)LTZ_CALL(listen(fd, SOMAXCONN));
+		if (result < 0)
+			unlinkat(dir, path, 0);
+	}
 	if (result < 0)
-		goto listen_failed;
-	return fd;
+		ltz__sys_close(fd);
+	return result < 0 ? result : fd;
+}
 
-listen_failed:
-	unlinkat(dir, temporary, 0);
-bind_failed:
-	ltz__sys_close(fd);
+int ltz__sys_listen(int dir, char *temporary, size_t size)
+{
+	char path[64];
+	int result = temporary_name(temporary, size);
+
+	if (result < 0)
+		return result;
+	result = (int)LTZ_CALL(mkdirat(dir, temporary, 0700));
+	if (result < 0)
+		return result;
+	LTZ_CRASH_POINT("sys.folder_made");
+	snprintf(path, sizeof(path), "%s/%s", temporary, temporary + strlen(TEMPORARY));
+	result = (int)LTZ_CALL(fchmodat(dir, temporary, 0700, 0)); /* whatever the umask has taken */
+	if (result == 0)
+		result = listen_at(dir, path);
+	if (result < 0)
+		unlinkat(dir, temporary, AT_REMOVEDIR);
 	return result;
 }
 
@@ -98,11 +113,11 @@ static int connect_by_fd(int fd, int name_fd)
 	return result == -EPROTOTYPE ? -EPROTO : (int)result; /* a listener of another kind */
 }
 
-int ltz__sys_connect(int dir, const char *name)
+int ltz__sys_connect(int dir, const char *path)
 {
 	int name_fd, fd, result;
 
-	name_fd = (int)LTZ_CALL(openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+	name_fd = (int)LTZ_CALL(openat(dir, path, O_PATH | O_NOFOLLOW | O_CLOEXEC));
 	if (name_fd < 0)
 		return name_fd;
 	result = fd = new_socket();

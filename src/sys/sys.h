@@ -136,23 +136,31 @@ int ltz__sys_random(void *bytes, size_t size);
  */
 int ltz__sys_directory(const char *path, char *why, size_t why_size);
 
-/* Listens under a fresh temporary name in dir. Returns fd; temporary (>= 32 bytes) is its name. */
+/*
+ * Listens in a fresh folder of dir, under a name that no other socket ever
+ * has. Returns fd; temporary (>= 32 bytes) is the folder's name.
+ */
 int ltz__sys_listen(int dir, char *temporary, size_t size);
-/* link(temporary -> name): -EEXIST if name is taken. */
-int ltz__sys_link(int dir, const char *temporary, const char *name);
-int ltz__sys_unlink(int dir, const char *name);
+/* The folder `temporary` gets this name: -EEXIST if it is taken by a folder that is not empty. */
+int ltz__sys_take_name(int dir, const char *temporary, const char *folder);
+/*
+ * Where the socket in that folder is: path, from dir on. -ENOENT: no such
+ * folder, or nothing in it. What is no folder is its own path.
+ */
+int ltz__sys_socket_path(int dir, const char *folder, char *path, size_t size);
+int ltz__sys_unlink(int dir, const char *path);
+/* 0 also if there is something in it. -ENOENT. */
+int ltz__sys_remove_folder(int dir, const char *folder);
 /* 1, 0: is there an entry of that name? */
 int ltz__sys_name_exists(int dir, const char *name);
 /* Calls visit for each entry until it returns non-zero, which is returned. */
 int ltz__sys_names(int dir, int (*visit)(void *context, const char *name), void *context);
-/* flock(LOCK_EX | LOCK_NB) on a new description of dir; returns fd (close it to unlock), -EAGAIN. */
-int ltz__sys_directory_lock(int dir);
 
 /*
- * Connects to dir/name. -ENOENT: no name; -ECONNREFUSED: nobody listens;
+ * Connects to dir/path. -ENOENT: no name; -ECONNREFUSED: nobody listens;
  * -EAGAIN: the queue is full. Returns fd.
  */
-int ltz__sys_connect(int dir, const char *name);
+int ltz__sys_connect(int dir, const char *path);
 /* Accepts one peer; -EAGAIN when none waits. Returns fd. */
 int ltz__sys_accept(int listener);
 /* 0 if fd is a listening SEQPACKET unix socket, else -EPROTO. */

@@ -18,7 +18,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -149,6 +151,26 @@ static UNUSED unsigned count_entries(const char *path)
 		count += entry->d_name[0] != '.' || (entry->d_name[1] != '\0' && entry->d_name[1] != '.');
 	closedir(stream);
 	return count;
+}
+
+/* Where a pool's socket is, or, if there is none, where a foreign one may be bound. */
+static UNUSED struct sockaddr_un address_of(const char *dir, const char *name)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	char folder[80], entry[33] = "foreign";
+	struct dirent *found;
+	DIR *stream;
+
+	ASSERT_TRUE(snprintf(folder, sizeof folder, "%s/%s.pool", dir, name) < (int)sizeof folder);
+	ASSERT_TRUE(mkdir(folder, 0700) == 0 || errno == EEXIST);
+	stream = opendir(folder);
+	ASSERT_TRUE(stream != NULL);
+	while ((found = readdir(stream)) != NULL)
+		if (found->d_name[0] != '.')
+			snprintf(entry, sizeof entry, "%.32s", found->d_name);
+	closedir(stream);
+	ASSERT_TRUE(snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", folder, entry) < (int)sizeof address.sun_path);
+	return address;
 }
 
 /*

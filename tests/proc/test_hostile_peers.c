@@ -36,13 +36,12 @@ struct packet_welcome {
 	uint8_t auth, encryption, reserved[2];
 };
 
-static int raw_socket(const char *dir, const char *file, struct sockaddr_un *address)
+static int raw_socket(const char *dir, const char *name, struct sockaddr_un *address)
 {
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
-	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	ASSERT_OK(fd);
-	ASSERT_TRUE(snprintf(address->sun_path, sizeof address->sun_path, "%s/%s", dir, file) < (int)sizeof address->sun_path);
+	*address = address_of(dir, name);
 	return fd;
 }
 
@@ -199,7 +198,7 @@ static void expect_connect(void (*answer)(const struct listener *, int), int mem
 	const char *dir = test_directory();
 	struct ltz_open_options options = { .dir = dir, .timeout_ms = TIMEOUT_MS };
 	struct sockaddr_un address;
-	struct listener listener = { .fd = raw_socket(dir, "hostile.sock", &address), .memfd = memfd, .answer = answer };
+	struct listener listener = { .fd = raw_socket(dir, "hostile", &address), .memfd = memfd, .answer = answer };
 	unsigned before;
 	ltz_pool *pool = NULL;
 
@@ -277,7 +276,7 @@ TEST(other_calls_meet_hostile_listeners_too)
 	const char *dir = test_directory();
 	struct ltz_open_options options = { .dir = dir, .timeout_ms = TIMEOUT_MS };
 	struct sockaddr_un address;
-	struct listener listener = { .fd = raw_socket(dir, "hostile.sock", &address), .answer = answer_garbage };
+	struct listener listener = { .fd = raw_socket(dir, "hostile", &address), .answer = answer_garbage };
 	unsigned before;
 	ltz_pool *pool = NULL;
 
@@ -311,7 +310,7 @@ TEST(silent_connections_keep_nobody_out)
 	ASSERT_EQ_INT(role_ask(&member, "create flooded 64"), 0);
 	for (int i = 0; i < FLOOD; i++) {
 		struct sockaddr_un address;
-		fds[i] = raw_socket(dir, "flooded.sock", &address);
+		fds[i] = raw_socket(dir, "flooded", &address);
 		ASSERT_OK(connect(fds[i], (struct sockaddr *)&address, sizeof address));
 		if (i % 10 == 0) {
 			ASSERT_EQ_INT(ltz_connect("flooded", &options, &pool), 0);
@@ -334,7 +333,7 @@ static void ask_wrong(const char *dir, const void *data, size_t size, const int 
 	struct iovec part = { answer, sizeof answer };
 	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
 	struct sockaddr_un address;
-	int fd = raw_socket(dir, "asked.sock", &address);
+	int fd = raw_socket(dir, "asked", &address);
 
 	ASSERT_OK(connect(fd, (struct sockaddr *)&address, sizeof address));
 	raw_send(fd, data, size, fds, nfds);
@@ -381,7 +380,7 @@ static void connect_and_vanish(void *context)
 {
 	for (int i = 0; i < 200; i++) {
 		struct sockaddr_un address;
-		int fd = raw_socket(context, "asked.sock", &address);
+		int fd = raw_socket(context, "asked", &address);
 		const struct packet_hello hello = { { MAGIC, VERSION, 1 }, "asked" };
 		if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
 			raw_send(fd, &hello, sizeof hello, NULL, 0);

@@ -1,22 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* test_naming.c - names: who sees them, how they end, where they may lie. */
-#include <sys/socket.h>
-#include <sys/un.h>
-
 #include "proc.h"
 
 #define NOBODY 65534
 
 /* What a killed last member leaves: a socket on which nobody listens. */
-static void leave_stale_name(const char *dir, const char *file)
+static void leave_stale_name(const char *dir, const char *name)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address = address_of(dir, name);
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
-	ASSERT_TRUE(snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", dir, file) < (int)sizeof address.sun_path);
 	ASSERT_OK(bind(fd, (struct sockaddr *)&address, sizeof address));
 	close(fd);
-	ASSERT_EQ_U64(count_entries(dir), 1);
 }
 
 struct seen {
@@ -85,17 +80,52 @@ TEST(list_ends_when_the_visitor_says_so)
 	ltz_close(b);
 }
 
+/* What else a crash may leave: folder of a maker killed before it had the name; removals cut short. */
+static void leave_folder(const char *dir, const char *folder, const char *file)
+{
+	char path[200];
+
+	ASSERT_TRUE(snprintf(path, sizeof path, "%s/%s", dir, folder) < (int)sizeof path);
+	ASSERT_OK(mkdir(path, 0700));
+	if (file == NULL)
+		return;
+	ASSERT_TRUE(snprintf(path, sizeof path, "%s/%s/%s", dir, folder, file) < (int)sizeof path);
+	ASSERT_OK(close(open(path, O_CREAT | O_WRONLY, 0600)));
+}
+
 TEST(stale_names_are_removed_by_list)
 {
 	const char *dir = test_directory();
 	struct seen seen = { 0 };
 
-	leave_stale_name(dir, "stale.sock");
+	leave_stale_name(dir, "stale");
+	leave_folder(dir, "empty.pool", NULL);
+	leave_folder(dir, ".new-0123456789abcdef", NULL);
+	leave_folder(dir, ".new-0123456789abcdee", "0123456789abcdee");
+	EXPECT_EQ_U64(count_entries(dir), 4);
 	EXPECT_EQ_INT(ltz_list(dir, see, &seen), 0);
 	EXPECT_EQ_U64(seen.count, 0);
 	EXPECT_EQ_U64(count_entries(dir), 0);
-	leave_stale_name(dir, ".new-0123456789abcdef"); /* of a maker killed before it had the name */
-	EXPECT_EQ_INT(ltz_list(dir, see, &seen), 0);
+}
+
+/* What does not belong there is removed too, or it would keep the name for ever. */
+TEST(a_foreign_file_does_not_keep_a_name)
+{
+	const char *dir = test_directory();
+	struct ltz_open_options options = options_in(dir);
+	char path[200];
+	ltz_pool *pool;
+
+	snprintf(path, sizeof path, "%s/foreign.pool", dir);
+	ASSERT_OK(close(open(path, O_CREAT | O_WRONLY, 0600)));
+	EXPECT_EQ_INT(ltz_connect("foreign", &options, &pool), -ENOENT);
+	ASSERT_OK(symlink("/", path));
+	EXPECT_EQ_INT(ltz_exists("foreign", dir), -ENOENT);
+	leave_folder(dir, "foreign.pool", "a");
+	snprintf(path, sizeof path, "%s/foreign.pool/b", dir);
+	ASSERT_OK(close(open(path, O_CREAT | O_WRONLY, 0600)));
+	ASSERT_EQ_INT(ltz_create("foreign", &options, &pool), 0);
+	ltz_close(pool);
 	EXPECT_EQ_U64(count_entries(dir), 0);
 }
 
@@ -105,16 +135,16 @@ TEST(stale_names_are_removed_by_exists_connect_create_and_destroy)
 	struct ltz_open_options options = options_in(dir);
 	ltz_pool *pool;
 
-	leave_stale_name(dir, "stale.sock");
+	leave_stale_name(dir, "stale");
 	EXPECT_EQ_INT(ltz_exists("stale", dir), -ENOENT);
 	EXPECT_EQ_U64(count_entries(dir), 0);
-	leave_stale_name(dir, "stale.sock");
+	leave_stale_name(dir, "stale");
 	EXPECT_EQ_INT(ltz_connect("stale", &options, &pool), -ENOENT);
 	EXPECT_EQ_U64(count_entries(dir), 0);
-	leave_stale_name(dir, "stale.sock");
+	leave_stale_name(dir, "stale");
 	EXPECT_EQ_INT(ltz_destroy("stale", &options), -ENOENT);
 	EXPECT_EQ_U64(count_entries(dir), 0);
-	leave_stale_name(dir, "stale.sock");
+	leave_stale_name(dir, "stale");
 	EXPECT_EQ_INT(ltz_create("stale", &options, &pool), 0);
 	EXPECT_EQ_INT(ltz_exists("stale", dir), 0);
 	ltz_close(pool);
@@ -170,6 +200,62 @@ TEST(one_stopped_member_does_not_keep_a_joiner_out)
 	}
 	role_end(&running);
 	role_kill(&stopped);
+}
+
+/* Takes, gives back, ends and removes names, for ever. */
+static void change_names(void *context)
+{
+	const char *dir = context;
+	struct ltz_open_options options = options_in(dir);
+	ltz_pool *pool;
+
+	for (;;) {
+		ASSERT_EQ_INT(ltz_create("changing", &options, &pool), 0);
+		ASSERT_EQ_INT(ltz_destroy("changing", &options), 0);
+		ltz_close(pool);
+		leave_stale_name(dir, "left");
+		ASSERT_EQ_INT(ltz_exists("left", dir), -ENOENT);
+	}
+}
+
+/* Every kind of call on names that the stopped process does not hold. */
+static void expect_usable_names(const char *dir)
+{
+	struct ltz_open_options options = options_in(dir);
+	ltz_pool *a, *b;
+
+	options.timeout_ms = 2000; /* a stopped process is waited for in vain */
+	leave_stale_name(dir, "stale");
+	EXPECT_EQ_INT(ltz_exists("stale", dir), -ENOENT);
+	leave_stale_name(dir, "stale");
+	EXPECT_EQ_INT(ltz_connect("stale", &options, &a), -ENOENT);
+	leave_stale_name(dir, "stale");
+	ASSERT_EQ_INT(ltz_create("stale", &options, &a), 0);
+	ASSERT_EQ_INT(ltz_connect("stale", &options, &b), 0);
+	ltz_close(b);
+	EXPECT_EQ_INT(ltz_destroy("stale", &options), 0);
+	EXPECT_EQ_INT(ltz_exists("stale", dir), -ENOENT);
+	ltz_close(a);
+}
+
+TEST_WITH_LIMIT(a_process_stopped_while_it_changes_names_keeps_nobody_from_others, 120)
+{
+	const char *dir = test_directory();
+	pid_t child = test_fork(change_names, (void *)dir);
+	int status;
+
+	for (int i = 0; i < 60; i++) {
+		uint64_t until_ns = now_ns() + test_random_below(3000000);
+
+		while (now_ns() < until_ns)
+			;
+		ASSERT_OK(kill(child, SIGSTOP));
+		ASSERT_EQ_INT(waitpid(child, &status, WUNTRACED), child);
+		ASSERT_TRUE(WIFSTOPPED(status)); /* else it failed */
+		expect_usable_names(dir);
+		ASSERT_OK(kill(child, SIGCONT));
+	}
+	test_kill(child);
 }
 
 /* ---- destroy ------------------------------------------------------------------------ */
@@ -368,14 +454,17 @@ TEST(a_member_tells_another_user_nothing)
 {
 	const char *dir = test_directory();
 	struct ltz_open_options options = options_in(dir);
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address;
+	char folder[200];
 	ltz_pool *pool;
 
 	if (geteuid() != 0)
 		test_skip("needs root");
 	ASSERT_EQ_INT(ltz_create("private", &options, &pool), 0);
-	ASSERT_TRUE(snprintf(address.sun_path, sizeof address.sun_path, "%s/private.sock", dir) < (int)sizeof address.sun_path);
+	address = address_of(dir, "private");
+	snprintf(folder, sizeof folder, "%s/private.pool", dir);
 	ASSERT_OK(chmod(dir, 0711));
+	ASSERT_OK(chmod(folder, 0711));
 	ASSERT_OK(chmod(address.sun_path, 0777));
 	test_wait(test_fork(ask_as_another_user, &address));
 	ASSERT_OK(chmod(dir, 0700));

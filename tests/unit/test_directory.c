@@ -133,39 +133,74 @@ TEST(names_come_and_go)
 	ltz__sys_close(openat(dir, "a", O_CREAT | O_WRONLY, 0600));
 	EXPECT_EQ_INT(ltz__sys_name_exists(dir, "a"), 1);
 	EXPECT_EQ_INT(ltz__sys_name_exists(dir, "b"), 0);
-	EXPECT_EQ_INT(ltz__sys_link(dir, "a", "stop"), 0);
-	EXPECT_EQ_INT(ltz__sys_link(dir, "a", "stop"), -EEXIST);
 	EXPECT_EQ_INT(ltz__sys_unlink(dir, "a"), 0);
 	EXPECT_EQ_INT(ltz__sys_unlink(dir, "a"), -ENOENT);
+	ASSERT_OK(mkdirat(dir, "stop", 0700));
 	EXPECT_EQ_INT(ltz__sys_names(dir, collect, names), 5); /* the visitor's word is returned */
 	EXPECT_STR(names, "stop ");
 }
 
-static void expect_locked(void *context)
+/* A folder with one file in it, or an empty one. */
+static void put_folder(int dir, const char *folder, const char *file)
 {
-	EXPECT_EQ_INT(ltz__sys_directory_lock(*(int *)context), -EAGAIN);
+	char inside[100];
+
+	ASSERT_OK(mkdirat(dir, folder, 0700));
+	if (file == NULL)
+		return;
+	snprintf(inside, sizeof(inside), "%s/%s", folder, file);
+	ASSERT_OK(close(openat(dir, inside, O_CREAT | O_WRONLY, 0600)));
 }
 
-TEST(the_directory_lock_excludes_until_it_is_closed)
-{
-	int dir = try(at("new")), lock = ltz__sys_directory_lock(dir);
-
-	ASSERT_OK(lock);
-	EXPECT_EQ_INT(ltz__sys_directory_lock(dir), -EAGAIN);
-	test_wait(test_fork(expect_locked, &dir));
-	ltz__sys_close(lock);
-	EXPECT_OK(ltz__sys_directory_lock(dir));
-}
-
-static void lock_and_die(void *context)
-{
-	ASSERT_OK(ltz__sys_directory_lock(*(int *)context));
-}
-
-TEST(the_directory_lock_ends_with_its_process)
+TEST(a_name_is_taken_by_one_folder_only)
 {
 	int dir = try(at("new"));
 
-	test_wait(test_fork(lock_and_die, &dir));
-	EXPECT_OK(ltz__sys_directory_lock(dir));
+	ASSERT_OK(dir);
+	put_folder(dir, "a", "1");
+	put_folder(dir, "b", "2");
+	put_folder(dir, "empty", NULL);
+	ASSERT_OK(close(openat(dir, "file", O_CREAT | O_WRONLY, 0600)));
+	EXPECT_EQ_INT(ltz__sys_take_name(dir, "a", "x"), 0);
+	EXPECT_EQ_INT(ltz__sys_take_name(dir, "b", "x"), -EEXIST);
+	EXPECT_EQ_INT(ltz__sys_take_name(dir, "b", "file"), -EEXIST);
+	EXPECT_EQ_INT(ltz__sys_take_name(dir, "none", "y"), -ENOENT);
+	EXPECT_EQ_INT(ltz__sys_name_exists(dir, "x/1"), 1);
+	EXPECT_EQ_INT(ltz__sys_take_name(dir, "b", "empty"), 0);
+	EXPECT_EQ_INT(ltz__sys_name_exists(dir, "empty/2"), 1);
+	EXPECT_EQ_INT(ltz__sys_name_exists(dir, "b"), 0);
+}
+
+TEST(a_folder_is_removed_only_when_it_is_empty)
+{
+	int dir = try(at("new"));
+
+	ASSERT_OK(dir);
+	put_folder(dir, "x", "1");
+	EXPECT_EQ_INT(ltz__sys_remove_folder(dir, "x"), 0);
+	EXPECT_EQ_INT(ltz__sys_name_exists(dir, "x/1"), 1);
+	EXPECT_EQ_INT(ltz__sys_unlink(dir, "x/1"), 0);
+	EXPECT_EQ_INT(ltz__sys_remove_folder(dir, "x"), 0);
+	EXPECT_EQ_INT(ltz__sys_remove_folder(dir, "x"), -ENOENT);
+}
+
+TEST(the_path_of_a_socket_is_what_is_in_its_folder)
+{
+	int dir = try(at("new"));
+	char found[40];
+
+	ASSERT_OK(dir);
+	put_folder(dir, "x", "1");
+	put_folder(dir, "empty", NULL);
+	ASSERT_OK(close(openat(dir, "file", O_CREAT | O_WRONLY, 0600)));
+	ASSERT_OK(symlinkat("x", dir, "link"));
+	EXPECT_EQ_INT(ltz__sys_socket_path(dir, "x", found, sizeof(found)), 0);
+	EXPECT_STR(found, "x/1");
+	EXPECT_EQ_INT(ltz__sys_socket_path(dir, "empty", found, sizeof(found)), -ENOENT);
+	EXPECT_EQ_INT(ltz__sys_socket_path(dir, "none", found, sizeof(found)), -ENOENT);
+	EXPECT_EQ_INT(ltz__sys_socket_path(dir, "file", found, sizeof(found)), 0);
+	EXPECT_STR(found, "file");
+	EXPECT_EQ_INT(ltz__sys_socket_path(dir, "link", found, sizeof(found)), 0);
+	EXPECT_STR(found, "link");
+	EXPECT_EQ_INT(ltz__sys_socket_path(dir, "x", found, 3), -ENAMETOOLONG);
 }

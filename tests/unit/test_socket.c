@@ -18,9 +18,10 @@
 struct room {
 	int dir, listener;
 	char temporary[32];
+	char path[160]; /* of its socket */
 };
 
-static void room_init(struct room *room, const char *name)
+static void room_init(struct room *room, const char *folder)
 {
 	char why[400] = "";
 
@@ -28,8 +29,8 @@ static void room_init(struct room *room, const char *name)
 	ASSERT_OK(room->dir);
 	room->listener = ltz__sys_listen(room->dir, room->temporary, sizeof(room->temporary));
 	ASSERT_OK(room->listener);
-	ASSERT_OK(ltz__sys_link(room->dir, room->temporary, name));
-	ASSERT_OK(ltz__sys_unlink(room->dir, room->temporary));
+	ASSERT_OK(ltz__sys_take_name(room->dir, room->temporary, folder));
+	ASSERT_OK(ltz__sys_socket_path(room->dir, folder, room->path, sizeof(room->path)));
 }
 
 /* A connected pair by way of the room. */
@@ -37,8 +38,8 @@ static void pair_init(int pair[2])
 {
 	struct room room;
 
-	room_init(&room, "pair.sock");
-	pair[0] = ltz__sys_connect(room.dir, "pair.sock");
+	room_init(&room, "pair");
+	pair[0] = ltz__sys_connect(room.dir, room.path);
 	ASSERT_OK(pair[0]);
 	pair[1] = ltz__sys_accept(room.listener);
 	ASSERT_OK(pair[1]);
@@ -63,10 +64,10 @@ TEST(names_of_100_characters_connect)
 	int client, server;
 
 	memset(name, 'n', 100);
-	memcpy(name + 100, ".sock", 6);
+	memcpy(name + 100, ".pool", 6);
 	room_init(&room, name);
 	EXPECT_EQ_INT(ltz__sys_accept(room.listener), -EAGAIN);
-	client = ltz__sys_connect(room.dir, name);
+	client = ltz__sys_connect(room.dir, room.path);
 	ASSERT_OK(client);
 	EXPECT_OK(ltz__sys_wait_readable(room.listener, 0));
 	server = ltz__sys_accept(room.listener);
@@ -83,9 +84,15 @@ TEST(the_name_of_a_listener_is_closed_to_others)
 	struct stat status;
 
 	umask(0);
-	room_init(&room, "x.sock");
-	ASSERT_OK(fstatat(room.dir, "x.sock", &status, AT_SYMLINK_NOFOLLOW));
+	room_init(&room, "open");
+	ASSERT_OK(fstatat(room.dir, "open", &status, AT_SYMLINK_NOFOLLOW));
+	EXPECT_EQ_U64(status.st_mode & 07777, 0700);
+	ASSERT_OK(fstatat(room.dir, room.path, &status, AT_SYMLINK_NOFOLLOW));
 	EXPECT_EQ_U64(status.st_mode & 07777, 0600);
+	umask(0777); /* nor is it closed to ourselves */
+	room_init(&room, "closed");
+	ASSERT_OK(fstatat(room.dir, "closed", &status, AT_SYMLINK_NOFOLLOW));
+	EXPECT_EQ_U64(status.st_mode & 07777, 0700);
 }
 
 TEST(connecting_says_what_is_missing)
@@ -93,15 +100,16 @@ TEST(connecting_says_what_is_missing)
 	struct room room;
 	char target[300];
 
-	room_init(&room, "x.sock");
-	EXPECT_EQ_INT(ltz__sys_connect(room.dir, "y.sock"), -ENOENT);
-	snprintf(target, sizeof(target), "%s/x.sock", test_directory());
-	ASSERT_OK(symlinkat(target, room.dir, "link.sock"));
-	EXPECT_EQ_INT(ltz__sys_connect(room.dir, "link.sock"), -ECONNREFUSED);
-	ltz__sys_close(openat(room.dir, "file.sock", O_CREAT | O_WRONLY, 0600));
-	EXPECT_EQ_INT(ltz__sys_connect(room.dir, "file.sock"), -ECONNREFUSED);
+	room_init(&room, "x");
+	EXPECT_EQ_INT(ltz__sys_connect(room.dir, "x/none"), -ENOENT);
+	EXPECT_EQ_INT(ltz__sys_connect(room.dir, "x"), -ECONNREFUSED); /* a folder */
+	snprintf(target, sizeof(target), "%s/%s", test_directory(), room.path);
+	ASSERT_OK(symlinkat(target, room.dir, "link"));
+	EXPECT_EQ_INT(ltz__sys_connect(room.dir, "link"), -ECONNREFUSED);
+	ltz__sys_close(openat(room.dir, "file", O_CREAT | O_WRONLY, 0600));
+	EXPECT_EQ_INT(ltz__sys_connect(room.dir, "file"), -ECONNREFUSED);
 	ltz__sys_close(room.listener);
-	EXPECT_EQ_INT(ltz__sys_connect(room.dir, "x.sock"), -ECONNREFUSED);
+	EXPECT_EQ_INT(ltz__sys_connect(room.dir, room.path), -ECONNREFUSED);
 }
 
 static void hold_listener(void *context)
@@ -116,12 +124,12 @@ TEST(a_listener_passed_on_outlives_its_maker)
 	pid_t child;
 
 	test_gate_init(&gate);
-	room_init(&room, "x.sock");
+	room_init(&room, "x");
 	child = test_fork(hold_listener, &gate);
 	ltz__sys_close(room.listener);
-	EXPECT_OK(ltz__sys_connect(room.dir, "x.sock"));
+	EXPECT_OK(ltz__sys_connect(room.dir, room.path));
 	test_kill(child);
-	EXPECT_EQ_INT(ltz__sys_connect(room.dir, "x.sock"), -ECONNREFUSED);
+	EXPECT_EQ_INT(ltz__sys_connect(room.dir, room.path), -ECONNREFUSED);
 }
 
 TEST(only_a_real_listener_is_verified)
@@ -129,7 +137,7 @@ TEST(only_a_real_listener_is_verified)
 	int pair[2], stream, blocking;
 	struct room room;
 
-	room_init(&room, "x.sock");
+	room_init(&room, "x");
 	EXPECT_EQ_INT(ltz__sys_listener_verify(room.listener), 0);
 	pair_init(pair);
 	EXPECT_EQ_INT(ltz__sys_listener_verify(pair[0]), -EPROTO);
@@ -277,7 +285,7 @@ TEST(a_failed_listen_leaves_no_name)
 	struct room room;
 	int before;
 
-	room_init(&room, "x.sock");
+	room_init(&room, "x");
 	before = open_descriptors();
 	EXPECT_EQ_INT(ltz__sys_listen(room.dir, temporary, sizeof(temporary)), -EINVAL);
 	EXPECT_EQ_INT(open_descriptors(), before);

@@ -57,6 +57,8 @@ static bool claim_at(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t head, 
 	}
 	hint_add(&mem->header->free_hint, -(uint64_t)n);
 	LTZ_CRASH_POINT("shm.claimed");
+	/* a late reader of what was here must see that it was unlinked if it sees what is written next. pairs with: store/read.c:try_slot */
+	fence_release();
 	return true;
 }
 

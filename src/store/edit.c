@@ -97,8 +97,9 @@ LTZ_INLINE int examine(struct ltz_edit *edit, struct find *f, uint64_t *slot, ui
 
 	if (unlikely(room < sizeof(struct shm_record)))
 		return -EUCLEAN;
+	/* W6. Release: what the hazard named before has been looked at to the end. pairs with: shm/lane.c:read_row */
 	if (!canary(CANARY_NO_HAZARD))
-		store_relaxed(&edit->lane->shm->hw, ref); /* W6. pairs with: shm/lane.c:read_row */
+		store_release(&edit->lane->shm->hw, ref);
 	LTZ_CRASH_POINT("store.hazard_set");
 	fence_hazard(mem);
 	if (unlikely(load_acquire(slot) != word)) /* W7 */

@@ -105,6 +105,20 @@ def test_import_costs_no_thread_file_or_socket() -> None:
     run_python(code)
 
 
+def test_plain_pools_load_no_cryptography() -> None:
+    code = (
+        "import latzero\n"
+        "def loaded(): return [line for line in open('/proc/self/maps') if 'libcrypto' in line or 'argon2' in line]\n"
+        "with latzero.create('plain') as pool:\n"
+        "    pool['k'] = latzero.list_pools()\n"
+        "    assert loaded() == [], loaded()\n"
+        "import ctypes\n"
+        "ctypes.CDLL('libcrypto.so.3')\n"
+        "assert loaded() != []"  # else nothing was seen
+    )
+    run_python(code)
+
+
 def test_pool_is_a_mutable_mapping() -> None:
     assert issubclass(latzero.Pool, MutableMapping)
     assert issubclass(latzero.Pool, _core.Pool)

@@ -24,19 +24,38 @@ struct answer {
 
 enum { MINE, OTHER, GARBAGE };
 
-/* G6: reads the key; if it is ours, copies the value. Nothing of it counts before validation. */
-LTZ_INLINE int read_record(const struct ltz_mem *mem, const struct ltz_hkey *key, const struct shm_record *rec,
-                           uint64_t room, struct answer *out)
+/*
+ * A reader that was stopped in the middle may find that the memory was given
+ * back meanwhile: each page it goes on to read comes back, as zeros. So a value
+ * is copied in pieces, and what is left is not if the record has gone; the
+ * re-read of the version then says so again.
+ */
+#define PIECE (UINT64_C(16) << 20)
+
+static LTZ_NOINLINE void copy_pieces(uint8_t *to, const struct shm_record *rec, const struct answer *out)
 {
-	(void)mem;
+	const uint8_t *from = (const uint8_t *)rec + out->look.value_offset;
+	uint64_t size = out->look.size;
+
+	for (uint64_t at = 0; at < size && load_acquire(&rec->version) == out->version; at += PIECE)
+		copy_from_pool(to + at, from + at, size - at < PIECE ? size - at : PIECE);
+}
+
+/* G6, after G5: reads the key; if it is ours, copies the value. Nothing of it counts before validation. */
+LTZ_INLINE int read_record(const struct ltz_hkey *key, const struct shm_record *rec, uint64_t room, struct answer *out)
+{
 	/* acquire: the content belongs to the version read before, or is found stale by its re-read */
 	if (unlikely(!record_look(rec, room, load_acquire(&rec->meta), &out->look)))
 		return GARBAGE;
 	if (unlikely(!record_has_key(rec, &out->look, key)))
 		return OTHER;
 	out->truncated = out->look.size > out->capacity;
-	if (likely(!out->truncated))
+	if (unlikely(out->truncated))
+		return MINE;
+	if (likely(out->look.size <= PIECE))
 		copy_from_pool(out->buf, (const uint8_t *)rec + out->look.value_offset, out->look.size);
+	else
+		copy_pieces(out->buf, rec, out);
 	return MINE;
 }
 
@@ -50,7 +69,7 @@ static LTZ_NOINLINE int try_pending(const struct ltz_mem *mem, const struct ltz_
 	if (((b ^ key->word) & mem->tag_mask) || room < sizeof(*rec))
 		return MISS;
 	out->version = load_acquire(&rec->version);
-	if (read_record(mem, key, rec, room, out) != MINE)
+	if (read_record(key, rec, room, out) != MINE)
 		return MISS; /* another key's: needs no validation */
 	fence_acquire();
 	return load_acquire(&bucket->ctrl.a) == a ? HIT : RESTART;
@@ -66,7 +85,7 @@ LTZ_INLINE int try_slot(const struct ltz_mem *mem, const struct ltz_hkey *key, c
 	if (unlikely(room < sizeof(*rec)))
 		return RESTART;
 	out->version = load_acquire(&rec->version); /* G5. pairs with: store/edit.c:fill */
-	whose = read_record(mem, key, rec, room, out);
+	whose = read_record(key, rec, room, out);
 	fence_acquire();
 	if (unlikely((load_acquire(slot) & ~SLOT_FROZEN) != word)) /* G7: slot, then version */
 		return RESTART;

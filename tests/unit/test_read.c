@@ -2,6 +2,8 @@
 /* test_read.c - readers: what they return, what they leave alone, and what they make of words that move under them. */
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
 
 #include "../stress/pools.h"
 
@@ -160,6 +162,72 @@ TEST(refs_and_lengths_beyond_the_pool_are_never_followed)
 	EXPECT_EQ_U64(ref_room(mem, UINT64_MAX), 0);
 	store_relaxed((uint64_t *)rec->rest, UINT64_MAX); /* a long value of impossible size */
 	EXPECT_TRUE(!record_look(rec, mem->space_bytes, meta_make(3, 1, REC_LONG, 0, 0), &look));
+}
+
+/* ---- large values, in pieces ------------------------------------------------------------------------- */
+
+static uint8_t byte_at(uint64_t i) { return (uint8_t)(i * 251 >> 8 ^ i); }
+
+TEST(a_large_value_comes_whole_whatever_its_size)
+{
+	struct ltz_mem *mem = pool_new(128 * MIB, 1);
+	const uint64_t sizes[] = { 16 * MIB - 1, 16 * MIB, 16 * MIB + 1, 33 * MIB + 7 };
+	uint8_t *value = malloc(sizes[3]), *buf = malloc(sizes[3]);
+
+	ASSERT_TRUE(value && buf);
+	for (uint64_t i = 0; i < sizes[3]; i++)
+		value[i] = byte_at(i);
+	for (unsigned k = 0; k < 4; k++) {
+		ASSERT_EQ_INT(put_number(mem, 1, value, sizes[k]), 0);
+		memset(buf, 0, sizes[3]);
+		ASSERT_EQ_INT(get_number(mem, 1, buf, sizes[k], NULL), 0);
+		EXPECT_TRUE(memcmp(buf, value, sizes[k]) == 0);
+	}
+	free(value);
+	free(buf);
+}
+
+#define LATE_SIZE (48 * MIB)
+static struct ltz_mem *late_owner;
+static uint8_t *late_buf;
+static uint64_t late_backed;
+
+/*
+ * The reader's copy has got to the middle of its buffer, which cannot be
+ * written yet. As if it were stopped: meanwhile the value is deleted, and its
+ * memory goes back to the system.
+ */
+static void delete_meanwhile(int signal)
+{
+	struct ltz_lane *lane = my_lane(late_owner);
+
+	(void)signal;
+	ASSERT_OK(mprotect(late_buf, LATE_SIZE, PROT_READ | PROT_WRITE));
+	ASSERT_EQ_INT(drop_number(late_owner, 1), 0);
+	ltz__lane_reclaim(late_owner, lane, UINT32_MAX, RECLAIM_IDLE);
+	pool_travel(late_owner, 3 * SECOND_NS);
+	ASSERT_TRUE(ltz__granules_punch(late_owner, lane, SECOND_NS, UINT64_MAX) >= LATE_SIZE / SHM_GRANULE);
+	late_backed = pool_backed_bytes(late_owner);
+}
+
+TEST(a_late_reader_brings_little_of_a_large_value_back)
+{
+	struct ltz_mem *mem;
+
+	late_owner = pool_new(128 * MIB, 1);
+	mem = pool_join_again(late_owner);
+	late_buf = mmap(NULL, LATE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_TRUE(late_buf != MAP_FAILED);
+	memset(late_buf, 1, LATE_SIZE);
+	ASSERT_EQ_INT(put_number(late_owner, 1, late_buf, LATE_SIZE), 0);
+	ASSERT_OK(mprotect(late_buf + 20 * MIB, LATE_SIZE - 20 * MIB, PROT_NONE));
+	ASSERT_TRUE(signal(SIGSEGV, delete_meanwhile) != SIG_ERR);
+	EXPECT_EQ_INT(get_number(mem, 1, late_buf, LATE_SIZE, NULL), LTZ_NOT_FOUND);
+	ASSERT_TRUE(late_backed != 0); /* it was stopped */
+	EXPECT_TRUE(pool_backed_bytes(mem) <= late_backed + 16 * MIB);
+	ltz__granules_repunch(late_owner, my_lane(late_owner));
+	EXPECT_TRUE(pool_backed_bytes(mem) <= late_backed); /* and that goes back too */
+	EXPECT_CLEAN(mem);
 }
 
 /* ---- while others write ------------------------------------------------------------------------------ */

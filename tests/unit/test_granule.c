@@ -6,6 +6,8 @@
 #include "../stress/pools.h"
 #include "sys/sys.h"
 
+#include "sys/fault.h"
+
 static struct ltz_lane *lane_of(struct ltz_mem *mem) { return &mem->lane[LANE_SERVICE]; }
 static uint64_t kind_at(struct ltz_mem *mem, uint64_t g) { return owner_kind(owner_load(mem, g)); }
 
@@ -210,6 +212,115 @@ TEST(a_claim_goes_around_what_is_taken)
 	for (uint64_t g = 3; g < 32; g += 4)
 		EXPECT_EQ_U64(owner_load(mem, g), foreign);
 }
+
+/* ---- FREE and VIRGIN side by side ------------------------------------------------------------ */
+
+/* A pool of 32 granules, all taken one by one: granule g as layout[g] says: '.' FREE, ' ' VIRGIN, 'x' taken. */
+static struct ltz_mem *laid_out(const char *layout)
+{
+	struct ltz_mem *mem = bare_new(2 * MIB);
+
+	for (uint64_t g = 0; g < 32; g++)
+		ASSERT_EQ_INT(claim(mem, 1), (int64_t)g);
+	for (uint64_t g = 0; g < 32; g++)
+		if (layout[g] == '.')
+			release(mem, (int64_t)g, 1);
+		else if (layout[g] == ' ')
+			ltz__granules_teardown(mem, lane_of(mem), g, 1);
+		else
+			ltz__granules_form(mem, lane_of(mem), g, 1, OWNER_RUN, 1);
+	return mem;
+}
+
+static void expect_claimed(struct ltz_mem *mem, uint64_t head, unsigned n)
+{
+	struct ltz_granule_counts counts = pool_counts(mem);
+
+	EXPECT_EQ_U64(owner_load(mem, head), owner_make(OWNER_CLAIM, lane_of(mem)->label, n));
+	for (uint64_t i = 1; i < n; i++)
+		EXPECT_EQ_U64(owner_load(mem, head + i), owner_part(head));
+	EXPECT_EQ_U64(load_relaxed(&mem->header->free_hint), counts.free);
+	EXPECT_EQ_U64(load_relaxed(&mem->header->committed_hint), ltz__granules_high(mem) - counts.virgin);
+}
+
+TEST(what_is_free_and_virgin_side_by_side_serves_one_claim)
+{
+	struct ltz_mem *mem = laid_out("xx. x.  .x. ..xxxxxxxxxxxxxxxxxx");
+	uint64_t before = pool_backed_bytes(mem);
+
+	EXPECT_EQ_INT(claim(mem, 5), -ENOSPC); /* no place is that long */
+	EXPECT_EQ_U64(pool_counts(mem).free + pool_counts(mem).virgin, 10);
+	EXPECT_EQ_U64(pool_backed_bytes(mem), before);
+	ASSERT_EQ_INT(claim(mem, 4), 5);
+	expect_claimed(mem, 5, 4);
+	EXPECT_EQ_U64(pool_backed_bytes(mem), before + 2 * SHM_GRANULE); /* what was VIRGIN has memory now */
+	memset(at_granule(mem, 5), 0xff, 4 * SHM_GRANULE);
+	ASSERT_EQ_INT(claim(mem, 4), 10);
+	expect_claimed(mem, 10, 4);
+	ASSERT_EQ_INT(claim(mem, 2), 2);
+	EXPECT_EQ_INT(claim(mem, 1), -ENOSPC);
+}
+
+TEST(a_claim_reaches_from_what_is_free_over_the_frontier)
+{
+	struct ltz_mem *mem = bare_new(2 * MIB);
+
+	ASSERT_EQ_INT(ltz__granules_commit(mem, lane_of(mem), 20, 20), 20);
+	ASSERT_EQ_INT(claim(mem, 17), 0);
+	ASSERT_EQ_U64(ltz__granules_high(mem), 20);
+	ASSERT_EQ_INT(claim(mem, 15), 17); /* 3 FREE, 12 that nobody ever had */
+	expect_claimed(mem, 17, 15);
+	memset(at_granule(mem, 17), 0xff, 15 * SHM_GRANULE);
+}
+
+/* Neither the claim nor its commit touches what lies on both sides of a granule in use. */
+TEST(a_place_with_a_granule_in_use_in_it_is_none)
+{
+	struct ltz_mem *mem = laid_out("x. .xxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+	uint64_t foreign = owner_make(OWNER_RUN, label_make(7, 1, 1), 1);
+
+	store_release(&mem->owners[2], foreign);
+	EXPECT_EQ_INT(claim(mem, 3), -ENOSPC);
+	EXPECT_EQ_U64(kind_at(mem, 1), OWNER_FREE);
+	EXPECT_EQ_U64(owner_load(mem, 2), foreign);
+	EXPECT_EQ_U64(kind_at(mem, 3), OWNER_FREE);
+}
+
+#ifdef LTZ_FAULTS
+/*
+ * The system gives no memory for a place, or stops half-way: nothing stays
+ * claimed, and nothing behind what is VIRGIN. Every call on the way fails once.
+ */
+TEST(memory_that_is_refused_leaves_nothing_claimed_and_nothing_behind)
+{
+	unsigned refused = 0;
+	uint64_t n = 1;
+	bool reached = true;
+
+	for (; reached && n < 200; n++) {
+		struct ltz_mem *mem = laid_out("x. .xxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+		uint64_t before = pool_backed_bytes(mem);
+		int64_t head;
+
+		*(uint8_t *)at_granule(mem, 2) = 1; /* as far as it got */
+		ltz__fault_set_call(LTZ_FAULT_THREAD, n, ENOSPC);
+		head = claim(mem, 3);
+		reached = ltz__fault_calls(LTZ_FAULT_THREAD) >= n;
+		ltz__fault_set_call(LTZ_FAULT_THREAD, 0, 0);
+		if (head < 0) {
+			refused++;
+			EXPECT_EQ_INT(head, -ENOSPC);
+			EXPECT_EQ_U64(pool_counts(mem).claimed, 0);
+			EXPECT_EQ_U64(kind_at(mem, 2), OWNER_VIRGIN);
+			EXPECT_EQ_U64(pool_backed_bytes(mem), before);
+			ASSERT_EQ_INT(claim(mem, 3), 1); /* and is there when the system has some */
+		}
+		expect_claimed(mem, 1, 3);
+		bare_leave(mem);
+	}
+	EXPECT_TRUE(n < 200 && refused > 0);
+}
+#endif
 
 /* ---- committing and punching ------------------------------------------------------------- */
 

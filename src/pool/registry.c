@@ -109,6 +109,7 @@ static int attach(struct ltz_membership *membership, uint64_t pool_now_ns)
 	if (pool_now_ns != 0 && !ltz__mem_same_clock(mem))
 		ltz__mem_set_now(mem, pool_now_ns);
 	membership->clock_offset_ns = (int64_t)(ltz__mem_now_ns(mem) - ltz__sys_boottime_ns());
+	membership->time_namespace = ltz__sys_time_namespace();
 	membership->pool_flags = ltz__mem_flags(mem);
 	ltz__mem_id(mem, membership->id);
 	membership->served.mem = mem;
@@ -207,13 +208,16 @@ static void leave_pool(struct ltz_membership *membership)
 
 int ltz__membership_revive(struct ltz_membership *membership)
 {
+	uint64_t pool_now_ns = 0;
 	int r;
 
 	if (membership->served.mem != NULL)
 		return 0;
 	if (membership->served.listener < 0)
 		return -ESHUTDOWN; /* destroyed before the fork */
-	r = attach(membership, ltz__sys_boottime_ns() + (uint64_t)membership->clock_offset_ns);
+	if (membership->time_namespace == ltz__sys_time_namespace()) /* else our parent's offset is not ours */
+		pool_now_ns = ltz__sys_boottime_ns() + (uint64_t)membership->clock_offset_ns;
+	r = attach(membership, pool_now_ns);
 	if (r < 0)
 		return r;
 	LTZ_CRASH_POINT("pool.child_joined");

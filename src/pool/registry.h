@@ -31,7 +31,8 @@ struct ltz_membership {
 	int memfd;                /* of its own: outlives mem in a forked child */
 	int dir;                  /* where the name is, or -1                   */
 	char *dir_path;           /* absolute, or NULL: then it matches nothing */
-	int64_t clock_offset_ns;  /* pool clock - CLOCK_BOOTTIME                */
+	int64_t clock_offset_ns;  /* pool clock - CLOCK_BOOTTIME ...            */
+	uint64_t time_namespace;  /* ... of this time namespace                 */
 	uint32_t pool_flags;
 	bool readonly;
 	uint8_t id[LTZ_ID_BYTES];

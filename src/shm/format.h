@@ -53,6 +53,7 @@ struct shm_geometry { /* written once by the maker before anybody joins; readers
 	uint32_t table_log2; /* the smallest index table */
 	uint32_t reserved;
 	uint64_t time_namespace; /* of the maker: whose boottime is the pool's clock */
+	uint64_t created_ns;     /* created_ms by the pool's clock */
 	char name[104];      /* NUL-terminated; for people */
 };
 

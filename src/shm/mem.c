@@ -68,6 +68,7 @@ static int describe(struct shm_geometry *geometry, const struct ltz_mem_options 
 	geometry->file_bytes = geometry->space_offset + granule_offset(geometry->granules);
 	geometry->max_bytes = granule_offset(geometry->granules);
 	geometry->created_ms = ltz__sys_unix_ms();
+	geometry->created_ns = ltz__sys_boottime_ns();
 	geometry->time_namespace = ltz__sys_time_namespace();
 	geometry->table_log2 = options->min_buckets_log2 ? options->min_buckets_log2 : TABLE_LOG2;
 	if (options->name)
@@ -186,6 +187,8 @@ static void derive(struct ltz_mem *mem)
 	mem->members = (struct shm_members *)(mem->members_map ? mem->members_map : mem->base + SHM_MEMBERS_OFFSET);
 	mem->rows = (struct shm_row *)((uint8_t *)mem->members + (ROWS_OFFSET - SHM_MEMBERS_OFFSET));
 	mem->fences = g->flags & SHM_FENCES;
+	if (!ltz__mem_same_clock(mem)) /* until a member tells: by the calendar, which is wrong if it was set meanwhile */
+		ltz__mem_set_now(mem, g->created_ns + (uint64_t)(ltz__sys_unix_ms() - g->created_ms) * 1000000);
 	ltz__classes_init(mem);
 }
 

@@ -4,9 +4,8 @@
 #include <pthread.h>
 
 #include "../stress/pools.h"
-#include "sys/sys.h"
-
 #include "sys/fault.h"
+#include "sys/sys.h"
 
 static struct ltz_lane *lane_of(struct ltz_mem *mem) { return &mem->lane[LANE_SERVICE]; }
 static uint64_t kind_at(struct ltz_mem *mem, uint64_t g) { return owner_kind(owner_load(mem, g)); }

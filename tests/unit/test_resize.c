@@ -242,6 +242,27 @@ TEST(sizes_that_cannot_be_are_refused)
 	EXPECT_CLEAN(mem);
 }
 
+/* Hazards compare gens, so they must not wrap: the table then keeps its size, and everything else goes on. */
+TEST(the_last_generations_are_never_reached)
+{
+	struct ltz_mem *mem = pool_new(8 * MIB, 1);
+	const uint32_t last = 0xffffffefu;
+	struct ltz_table table = pool_table(mem);
+
+	fill(mem, 10);
+	store_release(&mem->header->root, root_make(table.id, table.log2, 0, 0, last - 2));
+	EXPECT_EQ_INT(resize_to(mem, 2), 0); /* takes two */
+	table = pool_table(mem);
+	EXPECT_EQ_U64(root_gen(load_acquire(&mem->header->root)), last);
+	EXPECT_EQ_INT(resize_to(mem, 3), -ENOSPC);
+	EXPECT_EQ_INT(resize_to(mem, 2), -ENOSPC);
+	fill(mem, 30);
+	pool_tick(mem, 3);
+	EXPECT_EQ_U64(root_gen(load_acquire(&mem->header->root)), last);
+	EXPECT_NUMBERS(mem, 30);
+	EXPECT_CLEAN(mem);
+}
+
 TEST(a_full_directory_stops_growth_and_nothing_else)
 {
 	struct ltz_mem *mem = pool_new(8 * MIB, 1);

@@ -273,6 +273,40 @@ TEST(what_a_large_member_left_is_settled_over_several_ticks)
 	EXPECT_CLEAN(mem);
 }
 
+/*
+ * A member that is stopped for ever: what it wrote is everybody's, to read, to
+ * replace and to delete. Only the memory of what is deleted stays its own; the
+ * pool is full the sooner, and whole again when it is dead.
+ */
+TEST(what_a_stopped_member_wrote_is_in_use_until_it_is_dead)
+{
+	struct ltz_mem *mem = pool_new(16 * MIB, 0), *stopped = pool_join_again(mem);
+	static const char value[3000];
+	uint64_t n = 0, held;
+
+	while (n < 4000 && put_number(stopped, n, value, sizeof(value)) == 0)
+		n++;
+	ASSERT_EQ_U64(n, 4000);
+	held = pool_counts(mem).slab;
+	for (uint64_t i = 0; i < n; i++)
+		ASSERT_EQ_INT(drop_number(mem, i), 0);
+	pool_tick(mem, 4);
+	EXPECT_EQ_U64(pool_counts(mem).slab, held); /* all of it, and no more */
+	EXPECT_EQ_U64(ltz__map_count(mem), 0);
+	for (n = 0; put_number(mem, n, value, sizeof(value)) == 0;)
+		n++;
+	EXPECT_TRUE(n > 0 && n < 2000);
+	EXPECT_EQ_INT(put_number(mem, n, value, sizeof(value)), -ENOSPC);
+	EXPECT_EQ_INT(drop_number(mem, 1), 0);
+	EXPECT_EQ_INT(put_number(mem, n, value, sizeof(value)), 0); /* our own memory comes and goes as ever */
+	EXPECT_CLEAN(mem);
+	pool_leave(stopped);
+	pool_tick(mem, 4);
+	for (n = 0; n < 4000; n++)
+		ASSERT_EQ_INT(put_number(mem, n, value, sizeof(value)), 0);
+	EXPECT_CLEAN(mem);
+}
+
 TEST(one_member_is_janitor_and_another_takes_over)
 {
 	struct ltz_mem *mem = pool_new(16 * MIB, 0), *other = pool_join_again(mem), *dead;

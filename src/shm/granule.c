@@ -218,11 +218,12 @@ static void turn_claims(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t fro
 }
 
 /*
- * 2 MiB, less than a millisecond. The kernel lets one fallocate of a file at a
- * time through: a writer who needs one granule waits behind a long one, and
- * finds nothing FREE before it ends.
+ * What is committed or punched at a time: 2 MiB, less than a millisecond. The
+ * kernel lets one fallocate of a file at a time through: a writer who needs one
+ * granule waits behind a long one, and finds nothing FREE before it ends. And
+ * who is stopped in the middle keeps so much from all others, not more.
  */
-#define COMMIT_STEP 32u
+#define STEP 32u
 
 /* What everybody but the lane is just taking. Of who died meanwhile too, until that is settled. */
 static uint64_t taking_of_others(const struct ltz_mem *mem, const struct shm_lane *own)
@@ -274,8 +275,8 @@ static int64_t may_take(struct ltz_mem *mem, struct ltz_lane *lane, unsigned lea
 		took(lane);
 		return -ENOSPC;
 	}
-	if (left > COMMIT_STEP && least <= COMMIT_STEP)
-		left = COMMIT_STEP; /* no more than soon is done: the others want some too */
+	if (left > STEP && least <= STEP)
+		left = STEP; /* no more than soon is done: the others want some too */
 	store_release(&lane->shm->taking, left);
 	return (int64_t)left;
 }
@@ -354,7 +355,7 @@ int64_t ltz__granules_commit(struct ltz_mem *mem, struct ltz_lane *lane, unsigne
 	if (affordable < 0)
 		return affordable;
 	while (done < affordable) {
-		unsigned left = (unsigned)(affordable - done), step = left < COMMIT_STEP ? left : COMMIT_STEP;
+		unsigned left = (unsigned)(affordable - done), step = left < STEP ? left : STEP;
 
 		got = commit_somewhere(mem, lane, done ? 1 : least, step < least && !done ? least : step);
 		if (got <= 0)
@@ -497,7 +498,7 @@ uint64_t ltz__granules_punch(struct ltz_mem *mem, struct ltz_lane *lane, uint64_
 	uint64_t now = ltz__mem_now_ns(mem), before = now > age_ns ? (now - age_ns) >> 26 : 0, done = 0;
 
 	for (uint64_t g = ltz__granules_high(mem); g > 0 && done < most;) {
-		uint64_t step = most - done < 1024 ? most - done : 1024;
+		uint64_t step = most - done < STEP ? most - done : STEP;
 		unsigned n = punch_stretch(mem, lane, g, before, (unsigned)step);
 
 		done += n;

@@ -2,6 +2,9 @@
 /* test_granule.c - owner words: taken whole or not at all, given back, and the memory behind them. */
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
 
 #include "../stress/pools.h"
 #include "sys/fault.h"
@@ -415,6 +418,46 @@ TEST(punched_granules_are_committed_anew_and_zero)
 	ASSERT_EQ_INT(claim(mem, 32), 0);
 	for (uint64_t i = 0; i < 32 * SHM_GRANULE; i += 4096)
 		ASSERT_EQ_U64(bytes[i], 0);
+}
+
+/* ---- who is stopped in the middle -------------------------------------------------------- */
+
+static int traced_fd;
+
+static void commit_and_punch(void *context)
+{
+	struct ltz_mem *mem;
+
+	(void)context;
+	ASSERT_OK(ptrace(PTRACE_TRACEME, 0, NULL, NULL));
+	ASSERT_OK(raise(SIGSTOP));
+	mem = bare_join(traced_fd);
+	ASSERT_EQ_INT(ltz__granules_commit(mem, lane_of(mem), 1, 1000), 1000);
+	pool_travel(mem, 3 * SECOND_NS);
+	ASSERT_EQ_U64(ltz__granules_punch(mem, lane_of(mem), SECOND_NS, 1000), 1000);
+}
+
+/* Looked at before and after each of its system calls: so much would stay in its hands if it were stopped there. */
+TEST(who_commits_or_punches_holds_little_at_a_time)
+{
+	struct ltz_mem *mem;
+	uint64_t most = 0;
+	int status;
+	pid_t child;
+
+	traced_fd = pool_make(128 * MIB, 0);
+	mem = bare_join(traced_fd);
+	child = test_fork(commit_and_punch, NULL);
+	while (waitpid(child, &status, 0) == child && WIFSTOPPED(status)) {
+		uint64_t claimed = pool_counts(mem).claimed;
+
+		if (claimed > most)
+			most = claimed;
+		ASSERT_OK(ptrace(PTRACE_SYSCALL, child, NULL, NULL));
+	}
+	ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	EXPECT_EQ_U64(pool_counts(mem).virgin, 1000);
+	EXPECT_TRUE(most > 0 && most <= 2 * MIB / SHM_GRANULE);
 }
 
 /* ---- hints ------------------------------------------------------------------------------------ */

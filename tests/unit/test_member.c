@@ -215,12 +215,68 @@ TEST(members_that_join_at_once_get_a_row_each)
 	}
 }
 
-TEST(a_barrier_works_with_and_without_the_kernel_s)
-{
-	struct ltz_mem *mem = bare_new(2 * MIB);
+/*
+ * What everything else rests on, with words of the test: a hazard is stored,
+ * then a slot looked at; a slot is changed, then hazards are looked at. Never
+ * may both miss the other's store.
+ */
+#define ROUNDS 60000u
 
-	ltz__members_barrier(mem);
-	mem->fences = true;
-	ltz__members_barrier(mem);
-	fence_hazard(mem);
+static struct {
+	uint64_t hazard, pad0[7], unlinked, pad1[7], arrived, pad2[7];
+} litmus __attribute__((aligned(64)));
+static uint8_t saw_link[ROUNDS], saw_no_hazard[ROUNDS], far_away[ROUNDS * 512u];
+static struct ltz_mem *litmus_mem;
+
+static void meet(uint64_t times)
+{
+	__atomic_fetch_add(&litmus.arrived, 1, __ATOMIC_SEQ_CST);
+	for (unsigned i = 1; load_acquire(&litmus.arrived) < times; i++)
+		if (i % 4096 == 0)
+			sched_yield();
 }
+
+/* One side a little later than the other, each time by another bit. */
+static void come_late(uint64_t steps)
+{
+	for (uint64_t i = 0; i < steps; i++)
+		fence_compiler();
+}
+
+static void *announce_hazards(void *context)
+{
+	(void)context;
+	for (uint64_t i = 0; i < ROUNDS; i++) {
+		meet(2 * (i + 1));
+		come_late(i % 61);
+		far_away[i * 40503 % ROUNDS * 512] = 1; /* stores wait for each other: the hazard's is not seen before this one is */
+		store_release(&litmus.hazard, i + 1);
+		fence_hazard(litmus_mem);
+		saw_link[i] = load_acquire(&litmus.unlinked) != i + 1;
+	}
+	return NULL;
+}
+
+static void expect_no_miss(bool fences)
+{
+	unsigned misses = 0;
+	pthread_t thread;
+
+	litmus_mem = bare_new(2 * MIB);
+	litmus_mem->fences = fences;
+	ASSERT_EQ_INT(pthread_create(&thread, NULL, announce_hazards, NULL), 0);
+	for (uint64_t i = 0; i < ROUNDS; i++) {
+		meet(2 * (i + 1));
+		come_late(i % 199);
+		store_release(&litmus.unlinked, i + 1);
+		ASSERT_EQ_INT(ltz__members_barrier(litmus_mem), 0);
+		saw_no_hazard[i] = load_acquire(&litmus.hazard) != i + 1;
+	}
+	ASSERT_EQ_INT(pthread_join(thread, NULL), 0);
+	for (unsigned i = 0; i < ROUNDS; i++)
+		misses += saw_link[i] && saw_no_hazard[i];
+	EXPECT_EQ_U64(misses, 0);
+}
+
+TEST(a_hazard_and_its_scan_never_both_miss_the_other) { expect_no_miss(false); }
+TEST(a_hazard_and_its_scan_miss_nothing_where_the_kernel_has_no_barrier) { expect_no_miss(true); }

@@ -77,7 +77,7 @@ static void continue_child(void)
 
 int ltz__fork_watch(void)
 {
-	return -pthread_atfork(prepare, continue_parent, continue_child);
+	return -LTZ_ERR_CALL(pthread_atfork(prepare, continue_parent, continue_child));
 }
 
 void ltz_defer_restart(int yes)

@@ -35,7 +35,7 @@ int ltz__lane_open(struct ltz_mem *mem, struct ltz_lane *lane)
 {
 	if (lane->cursor)
 		return 0;
-	lane->cursor = calloc(2 * CLASSES_MAX, sizeof(*lane->cursor));
+	lane->cursor = LTZ_PTR_CALL(NULL, calloc(2 * CLASSES_MAX, sizeof(*lane->cursor)));
 	if (!lane->cursor)
 		return -ENOMEM;
 	/*
@@ -80,7 +80,7 @@ static void note(struct ltz_hazards *hazards, uint64_t ref)
 		return;
 	if (hazards->count == hazards->room) {
 		uint32_t room = hazards->room ? 2 * hazards->room : 64;
-		uint64_t *more = realloc(hazards->ref, room * sizeof(*more));
+		uint64_t *more = LTZ_PTR_CALL(NULL, realloc(hazards->ref, room * sizeof(*more)));
 
 		if (!more) {
 			hazards->failed = true;

@@ -228,7 +228,7 @@ int ltz__mem_attach(int fd, const struct ltz_mem_options *options, struct ltz_me
 		return ltz__fail(-EUCLEAN, "what was handed over is not a sealed pool memory");
 	if (size < OWNERS_OFFSET)
 		return ltz__fail(-EUCLEAN, "what was handed over is too small to be a pool");
-	mem = aligned_alloc(64, round_up(sizeof(*mem), 64));
+	mem = LTZ_PTR_CALL(NULL, aligned_alloc(64, round_up(sizeof(*mem), 64)));
 	if (!mem)
 		return -ENOMEM;
 	memset(mem, 0, sizeof(*mem));

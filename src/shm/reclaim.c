@@ -210,7 +210,7 @@ uint64_t ltz__lane_reclaim(struct ltz_mem *mem, struct ltz_lane *lane, uint32_t 
 
 	if (!left)
 		return 0;
-	batch = malloc(sizeof(*batch));
+	batch = LTZ_PTR_CALL(NULL, malloc(sizeof(*batch)));
 	if (!batch)
 		return 0;
 	while (left) {

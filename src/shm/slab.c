@@ -14,7 +14,7 @@
 static int grow_extents(struct ltz_lane *lane)
 {
 	uint32_t room = lane->extents_room ? 2 * lane->extents_room : 64;
-	struct ltz_extent *more = realloc(lane->extent, room * sizeof(*more));
+	struct ltz_extent *more = LTZ_PTR_CALL(NULL, realloc(lane->extent, room * sizeof(*more)));
 
 	if (!more)
 		return -ENOMEM;

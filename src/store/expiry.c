@@ -83,7 +83,7 @@ static uint64_t sweep_pinned(struct ltz_mem *mem, struct ltz_lane *lane, uint64_
 uint64_t ltz__sweep(struct ltz_mem *mem, struct ltz_lane *lane, bool all, uint64_t *next_ms)
 {
 	uint64_t high = ltz__granules_high(mem), now = map_now_ms(mem), deleted = 0;
-	uint8_t *key_copy = malloc(LTZ_KEY_MAX + 1);
+	uint8_t *key_copy = LTZ_PTR_CALL(NULL, malloc(LTZ_KEY_MAX + 1));
 
 	*next_ms = SHM_NEVER;
 	for (uint64_t g = 0; key_copy && g < high; g++) {

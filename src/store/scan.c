@@ -12,6 +12,7 @@
 #include "shm/slab.h"
 #include "store/map.h"
 #include "store/table.h"
+#include "sys/fault.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -229,13 +230,13 @@ int ltz__map_clear(struct ltz_mem *mem, uint64_t *removed)
 {
 	uint64_t cursor = 0, count = 0;
 	size_t capacity = LTZ_SCAN_BUFFER, used = 0;
-	uint8_t *buf = malloc(capacity);
+	uint8_t *buf = LTZ_PTR_CALL(NULL, malloc(capacity));
 	int result = buf ? 0 : -ENOMEM;
 
 	while (result == 0) {
 		result = ltz__map_scan(mem, &cursor, 1000, NULL, buf, capacity, &used);
 		if (result == LTZ_TRUNCATED) {
-			uint8_t *more = realloc(buf, used);
+			uint8_t *more = LTZ_PTR_CALL(NULL, realloc(buf, used));
 
 			result = more ? 0 : -ENOMEM;
 			if (more) {

@@ -50,7 +50,7 @@ struct tick {
 
 int ltz__tick_init(struct ltz_mem *mem)
 {
-	struct tick *tick = calloc(1, sizeof(*tick));
+	struct tick *tick = LTZ_PTR_CALL(NULL, calloc(1, sizeof(*tick)));
 
 	if (!tick)
 		return -ENOMEM;

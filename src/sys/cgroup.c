@@ -185,7 +185,7 @@ static bool find_mount(const struct version *version, char *root, char *mount)
 
 	if (file == NULL)
 		return false;
-	while (!found && getline(&line, &size, file) > 0)
+	while (!found && LTZ_SYS_CALL(getline(&line, &size, file)) > 0)
 		found = parse_mount(line, version, root, mount);
 	free(line);
 	fclose(file);

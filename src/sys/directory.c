@@ -45,7 +45,7 @@ static int explain(int error, const char *path, char *why, size_t why_size)
 		         "make it, or set LATZERO_DIR to another place", path);
 		return -ENOTDIR; /* ENOENT would read as: no such pool */
 	}
-	if ((error == -ENOTDIR || error == -ELOOP) && lstat(path, &status) == 0) {
+	if ((error == -ENOTDIR || error == -ELOOP) && LTZ_CALL(lstat(path, &status)) == 0) {
 		snprintf(why, why_size, "'%s' is %s and not a directory: remove it, or set LATZERO_DIR to another place",
 		         path, S_ISLNK(status.st_mode) ? "a symbolic link" : "a file");
 		return -EACCES;
@@ -160,7 +160,7 @@ static int visit_entries(int fd, int (*visit)(void *context, const char *name), 
 		ltz__sys_close(fd);
 		return -ENOMEM;
 	}
-	while (result == 0 && (errno = 0, entry = readdir(stream)) != NULL)
+	while (result == 0 && (errno = 0, entry = LTZ_PTR_CALL(NULL, readdir(stream))) != NULL)
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
 			result = visit(context, entry->d_name);
 	if (result == 0)

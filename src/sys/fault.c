@@ -12,9 +12,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* One count of calls. Relaxed everywhere: a count orders nothing. */
+/* One count of calls. Relaxed: a count orders nothing. But what fail_until lets fail finds the rest set. */
 struct countdown {
-	uint64_t calls, fail_at;
+	uint64_t calls, fail_at, fail_until; /* fail_at <= call < fail_until fails */
 	int error;
 };
 
@@ -40,13 +40,25 @@ static struct countdown *of_scope(enum ltz_fault_scope scope)
 	return scope == LTZ_FAULT_THREAD ? &thread_own : &process_wide;
 }
 
-void ltz__fault_set_call(enum ltz_fault_scope scope, uint64_t n, int error)
+static void set_range(enum ltz_fault_scope scope, uint64_t from, uint64_t until, int error)
 {
 	struct countdown *count = of_scope(scope);
 
-	count->error = error;
+	__atomic_store_n(&count->fail_until, 0, __ATOMIC_RELAXED); /* nothing fails while this is changed */
+	__atomic_store_n(&count->error, error, __ATOMIC_RELAXED);
 	__atomic_store_n(&count->calls, 0, __ATOMIC_RELAXED);
-	__atomic_store_n(&count->fail_at, n, __ATOMIC_RELAXED);
+	__atomic_store_n(&count->fail_at, from, __ATOMIC_RELAXED);
+	__atomic_store_n(&count->fail_until, until, __ATOMIC_RELEASE);
+}
+
+void ltz__fault_set_call(enum ltz_fault_scope scope, uint64_t n, int error)
+{
+	set_range(scope, n, n == 0 ? 0 : n + 1, error);
+}
+
+void ltz__fault_set_calls_from(enum ltz_fault_scope scope, uint64_t n, int error)
+{
+	set_range(scope, n, n == 0 ? 0 : UINT64_MAX, error);
 }
 
 uint64_t ltz__fault_calls(enum ltz_fault_scope scope)
@@ -58,9 +70,10 @@ static bool count_down(struct countdown *count)
 {
 	uint64_t call = __atomic_add_fetch(&count->calls, 1, __ATOMIC_RELAXED);
 
-	if (call != __atomic_load_n(&count->fail_at, __ATOMIC_RELAXED))
+	if (call >= __atomic_load_n(&count->fail_until, __ATOMIC_ACQUIRE) ||
+	    call < __atomic_load_n(&count->fail_at, __ATOMIC_RELAXED))
 		return false;
-	errno = count->error;
+	errno = __atomic_load_n(&count->error, __ATOMIC_RELAXED);
 	return true;
 }
 
@@ -70,6 +83,15 @@ bool ltz__fault_fails(void)
 	bool own = count_down(&thread_own);
 
 	return count_down(&process_wide) || own;
+}
+
+bool ltz__fault_fails_whole(void)
+{
+	if (!ltz__fault_fails())
+		return false;
+	if (errno == EINTR)
+		errno = ENOMEM;
+	return true;
 }
 
 static void set(struct trigger *trigger, const char *name, uint64_t k, void (*action)(void *context), void *context)

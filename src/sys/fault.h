@@ -7,6 +7,9 @@
  *
  *   LTZ_SYS_CALL(call)    a system call returning -1 and errno
  *   LTZ_PTR_CALL(bad, call)  a call returning `bad` on failure (mmap, malloc)
+ *   LTZ_ERR_CALL(call)    a call returning an error number (pthread_create)
+ *                         No signal interrupts these two: told to fail with
+ *                         EINTR, they fail with ENOMEM.
  *   LTZ_CRASH_POINT("floor.what")  SIGKILL comes here, at the k-th hit, if
  *                         that was ordered. Put one between two steps that
  *                         a crash may separate, named after the first of
@@ -41,6 +44,8 @@ enum ltz_fault_scope {
 
 /* The n-th call from now on fails with errno = error; n 0: none fails. Counts anew. */
 void ltz__fault_set_call(enum ltz_fault_scope scope, uint64_t n, int error);
+/* The same for the n-th and all that follow: what is short stays short. */
+void ltz__fault_set_calls_from(enum ltz_fault_scope scope, uint64_t n, int error);
 /* Calls counted since the last ltz__fault_set_call of that scope. */
 uint64_t ltz__fault_calls(enum ltz_fault_scope scope);
 /* Die at the k-th hit from now on of the named point; name NULL: nowhere. name must stay valid. */
@@ -53,12 +58,14 @@ void ltz__fault_set_meanwhile(const char *name, uint64_t k, void (*action)(void 
 /* Every point of this program with its hits so far; one name may come more than once. */
 void ltz__fault_points(void (*visit)(void *context, const char *name, uint64_t hits), void *context);
 
-/* For the macros only. */
+/* For the macros only. whole: not to be interrupted. */
 bool ltz__fault_fails(void);
+bool ltz__fault_fails_whole(void);
 void ltz__fault_reach(struct ltz_crash_point *point);
 
 #define LTZ_SYS_CALL(call) (ltz__fault_fails() ? -1 : (call))
-#define LTZ_PTR_CALL(bad, call) (ltz__fault_fails() ? (bad) : (call))
+#define LTZ_PTR_CALL(bad, call) (ltz__fault_fails_whole() ? (bad) : (call))
+#define LTZ_ERR_CALL(call) (ltz__fault_fails_whole() ? errno : (call))
 #define LTZ_CRASH_POINT(point_name)                                                       \
 	do {                                                                              \
 		static struct ltz_crash_point ltz_point                                   \
@@ -70,6 +77,7 @@ void ltz__fault_reach(struct ltz_crash_point *point);
 
 #define LTZ_SYS_CALL(call) (call)
 #define LTZ_PTR_CALL(bad, call) (call)
+#define LTZ_ERR_CALL(call) (call)
 #define LTZ_CRASH_POINT(point_name) ((void)0)
 
 #endif

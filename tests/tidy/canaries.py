@@ -37,6 +37,9 @@ BAD = [
     (rules.check_shell, {".ci/run": "#!/bin/bash\nmake\n"}),
     (rules.check_no_locks, {"src/shm/a.c": "\tpthread_mutex_lock(&m);\n"}),
     (rules.check_no_locks, {"src/store/a.h": "\tpthread_rwlock_t lock;\n"}),
+    (rules.check_failures_on_demand, {"src/shm/a.c": "\tp = malloc(8);\n"}),
+    (rules.check_failures_on_demand, {"src/sys/a.c": "\tif (LTZ_CALL(open(path, 0)) < 0 || read(fd, p, 1) < 0)\n"}),
+    (rules.check_failures_on_demand, {"src/pool/a.c": "\t/* tidy-ok: no reason */\n\treturn -pthread_create(&t, NULL, f, NULL);\n"}),
     (rules.check_machine_paths, {"docs/a.md": "see /ro" + "ot/x\n"}),
 ]
 
@@ -47,5 +50,7 @@ GOOD = [
      "include/latzero.h": SPDX + HEADER, "cmake/latzero.map": "# SPDX-License-Identifier: MIT\n" + MAP,
      "tests/unit/test_a.c": SPDX + "\tltz_get(pool, 1);\n\tusleep(1); /* tidy-ok: nothing to wait for */\n",
      "scripts/a.sh": "#!/bin/bash\n# SPDX-License-Identifier: MIT\nset -eu\n",
-     "src/shm/c.c": SPDX + "static const int table[] =\n{\n" + LONG_BODY + "};\n"},
+     "src/shm/c.c": SPDX + "static const int table[] =\n{\n" + LONG_BODY + "};\n",
+     "src/sys/d.c": SPDX + "\tp = LTZ_PTR_CALL(NULL,\n\t                 malloc(8));\n\tmy_open(1), a->read(2), free(p);\n"
+                    "\tread(fd, p, 1); /* tidy-ok: cannot fail */\n"},
 ]

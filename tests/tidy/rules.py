@@ -211,6 +211,39 @@ def check_shell(tree):
             yield f"{path}: no 'set -eu'"
 
 
+# What can fail and so must be able to fail on demand. What gives back (close, munmap, free) is not among it.
+FAILING = re.compile(r"(?<![\w.>])(malloc|calloc|realloc|aligned_alloc|posix_memalign|strn?dup|asprintf|fopen|fdopendir|opendir|"
+                     r"readdir|getline|open|openat|p?read|p?write|readv|writev|fcntl|ioctl|flock|l?stat|fstat|fstatat|f?chmod|fchmodat|"
+                     r"mkdir|linkat?|unlink|unlinkat|rename|socket|socketpair|pipe2?|bind|listen|connect|accept4?|[gs]etsockopt|"
+                     r"sendmsg|recvmsg|send|recv|p?poll|epoll_\w+|eventfd|memfd_create|ftruncate|fallocate|lseek|madvise|mmap|"
+                     r"mremap|mprotect|dup[23]?|getrandom|syscall|[gs]etrlimit|sysinfo|fork|pthread_create|pthread_atfork)\s*\(")
+ON_DEMAND = re.compile(r"\bLTZ_(?:SYS_|PTR_|ERR_)?CALL\(")
+
+
+def spans(code, opening):
+    """Where the parentheses that opening ends with are open."""
+    for found in opening.finditer(code):
+        depth = 0
+        for at in range(found.end() - 1, len(code)):
+            depth += (code[at] == "(") - (code[at] == ")")
+            if depth == 0:
+                yield found.end(), at
+                break
+
+
+def check_failures_on_demand(tree):
+    """tests/oom makes every call of the core fail: it must go through sys/fault.h, or say `tidy-ok: why` in its line."""
+    for path, text in tree.items():
+        if not floor_of(path) or path in ("src/sys/fault.c", "src/sys/fault.h"):
+            continue
+        code, full = code_of(text), text.split("\n")
+        inside = list(spans(code, ON_DEMAND))
+        for found in FAILING.finditer(code):
+            line = code.count("\n", 0, found.start()) + 1
+            if not any(a <= found.start() < b for a, b in inside) and not EXCUSE.search(full[line - 1]):
+                yield f"{path}:{line}: {found.group(1)} cannot be made to fail: use LTZ_CALL, LTZ_SYS_CALL, LTZ_PTR_CALL or LTZ_ERR_CALL"
+
+
 def check_no_locks(tree):
     """Nobody waits in the pool: no lock of the libc in shm and store, not even a private one."""
     locks = re.compile(r"\b(pthread_(?:mutex|rwlock|spin|cond|barrier)\w*|sem_(?:init|wait|open)\w*|mtx_\w+)\b")

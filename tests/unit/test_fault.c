@@ -7,7 +7,9 @@
 #ifdef LTZ_FAULTS
 
 #include <dirent.h>
+#include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -135,6 +137,28 @@ TEST(an_interrupted_call_is_made_again)
 {
 	ltz__fault_set_call(LTZ_FAULT_THREAD, 1, EINTR);
 	EXPECT_OK(ltz__sys_memfd("latzero-test"));
+}
+
+TEST(what_no_signal_interrupts_fails_for_want_of_memory)
+{
+	ltz__fault_set_call(LTZ_FAULT_THREAD, 1, EINTR);
+	EXPECT_EQ_INT(LTZ_ERR_CALL(0), ENOMEM);
+	ltz__fault_set_call(LTZ_FAULT_THREAD, 1, EINTR);
+	EXPECT_TRUE(LTZ_PTR_CALL(NULL, malloc(1)) == NULL && errno == ENOMEM);
+	EXPECT_EQ_INT(LTZ_ERR_CALL(0), 0);
+	ltz__fault_set_call(LTZ_FAULT_THREAD, 1, EAGAIN);
+	EXPECT_EQ_INT(LTZ_ERR_CALL(0), EAGAIN);
+}
+
+TEST(a_shortage_lasts_until_it_is_ended)
+{
+	ltz__fault_set_calls_from(LTZ_FAULT_THREAD, 2, EIO);
+	EXPECT_EQ_INT(LTZ_SYS_CALL(0), 0);
+	EXPECT_EQ_INT(LTZ_SYS_CALL(0), -1);
+	EXPECT_EQ_INT(LTZ_SYS_CALL(0), -1);
+	EXPECT_EQ_U64(ltz__fault_calls(LTZ_FAULT_THREAD), 3);
+	ltz__fault_set_call(LTZ_FAULT_THREAD, 0, 0);
+	EXPECT_EQ_INT(LTZ_SYS_CALL(0), 0);
 }
 
 TEST(a_kernel_without_noexec_memory_files_will_do)

@@ -86,7 +86,7 @@ static bool describe_member(const struct ltz_mem *mem, unsigned r, struct ltz_me
 	const struct shm_row *row = &mem->rows[r];
 	uint64_t word, pid_uid;
 
-	if (!row_up(load_acquire(&row->word)) || ltz__member_dead(mem, r, &word))
+	if (!row_up(load_acquire(&row->word)) || ltz__member_dead(mem, r, &word) > 0)
 		return false;
 	memset(info, 0, sizeof(*info));
 	pid_uid = load_relaxed(&row->pid_uid);

@@ -123,13 +123,18 @@ int ltz__member_join(struct ltz_mem *mem)
 	return -EBUSY;
 }
 
-bool ltz__member_dead(const struct ltz_mem *mem, unsigned row, uint64_t *word)
+int ltz__member_dead(const struct ltz_mem *mem, unsigned row, uint64_t *word)
 {
+	int held;
+
 	*word = load_acquire(&mem->rows[row].word);
 	if (!row_up(*word) || row == mem->row_index)
-		return false;
+		return 0;
+	if (canary(CANARY_NO_PROOF))
+		return 1;
 	/* The lock test orders the dead member's last stores before what we read next. */
-	return canary(CANARY_NO_PROOF) || ltz__sys_lock_held(mem->fd, row) == 0;
+	held = ltz__sys_lock_held(mem->fd, row);
+	return held < 0 ? held : !held;
 }
 
 bool ltz__member_next(const struct ltz_mem *mem, unsigned *row, uint64_t *word, uint32_t *pid)

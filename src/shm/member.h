@@ -36,9 +36,10 @@ bool ltz__label_lives(const struct ltz_mem *mem, uint64_t word);
 bool ltz__member_next(const struct ltz_mem *mem, unsigned *row, uint64_t *word, uint32_t *pid);
 
 /*
- * Is the member in this row proven dead? Its row word is then in *word.
- * Not for the own row (a lock of our own description does not show).
+ * Is the member in this row proven dead? 1: it is, its row word is in *word.
+ * 0, or negative: it cannot be told now. Not for the own row (a lock of our
+ * own description does not show).
  */
-bool ltz__member_dead(const struct ltz_mem *mem, unsigned row, uint64_t *word);
+int ltz__member_dead(const struct ltz_mem *mem, unsigned row, uint64_t *word);
 
 #endif

@@ -16,7 +16,7 @@ static int make_first_table(struct ltz_mem *mem)
 	struct ltz_lane *lane = &mem->lane[LANE_SERVICE];
 	int result = ltz__table_first(mem, lane);
 
-	if (result != -ENOSPC || ltz__adopt_dead(mem) == 0)
+	if (result != -ENOSPC || ltz__adopt_dead(mem) <= 0)
 		return result;
 	ltz__process_reclaim(mem, lane);
 	return ltz__table_first(mem, lane);

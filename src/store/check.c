@@ -28,6 +28,7 @@ struct check {
 	void (*report)(void *context, const char *line);
 	void *context;
 	unsigned reported;
+	int failure; /* somebody may be dead whom we cannot settle */
 };
 
 #define REPORTS_MAX 100u
@@ -64,8 +65,13 @@ static const char *ask(struct check *check, const char *(*question)(struct check
 		bad = question(check, a, b);
 	}
 	/* what somebody left who died meanwhile is no damage either: settle it now, not at the next tick */
-	if (bad && !check->mem->readonly && ltz__adopt_dead(check->mem) > 0)
-		bad = question(check, a, b);
+	if (bad && !check->mem->readonly) {
+		int settled = ltz__adopt_dead(check->mem);
+
+		if (settled < 0)
+			check->failure = settled;
+		bad = settled < 0 ? NULL : settled > 0 ? question(check, a, b) : bad;
+	}
 	return bad;
 }
 
@@ -402,5 +408,5 @@ int ltz__check(struct ltz_mem *mem, void (*report_line)(void *context, const cha
 	store_release(&check.lane->shm->th, 0); /* a read-only member has no tick that would clear it */
 	check.lane->th = 0;
 	lane_give(check.lane);
-	return 0;
+	return check.failure;
 }

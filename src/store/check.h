@@ -7,9 +7,11 @@ struct ltz_mem;
 
 /*
  * Calls report once for each broken invariant: index <-> blocks <-> bitmaps
- * <-> granules <-> members. Beside running operations it looks again at
- * whatever seems wrong and reports only what stays so, and never what a living
- * member has in hand, however long it is stopped. 0: walked.
+ * <-> granules <-> members <-> directory. Beside running operations it looks
+ * again at whatever seems wrong and reports only what stays so, and never what
+ * a living member has in hand, however long it is stopped. 0: walked;
+ * negative: what seems wrong may be left by a dead member that cannot be
+ * settled now, so it was not reported.
  */
 int ltz__check(struct ltz_mem *mem, void (*report)(void *context, const char *line), void *context);
 

@@ -271,19 +271,25 @@ static bool is_janitor(struct ltz_mem *mem, uint64_t now_ns)
 	return true;
 }
 
-unsigned ltz__adopt_dead(struct ltz_mem *mem)
+int ltz__adopt_dead(struct ltz_mem *mem)
 {
-	unsigned rows = ltz__rows_high(mem), settled = 0;
+	unsigned rows = ltz__rows_high(mem);
+	int settled = 0, failure = 0;
 
 	for (unsigned r = 0; r < rows; r++) {
 		uint64_t word;
+		int result = ltz__member_dead(mem, r, &word);
 
-		if (ltz__member_dead(mem, r, &word))
-			settled += ltz__adopt(mem, r, word) > 0;
+		if (result > 0)
+			result = ltz__adopt(mem, r, word);
+		if (result < 0)
+			failure = result; /* the others all the same */
+		else
+			settled += result;
 	}
 	if (settled)
 		ltz__entries_tend(mem);
-	return settled;
+	return failure < 0 ? failure : settled;
 }
 
 /* Work between two looks at what else there is to do; about a millisecond. */
@@ -315,7 +321,7 @@ static void find_dead(struct ltz_mem *mem, struct tick *tick)
 	for (; !tick->adoption.word && tick->look_at < rows && tick->look_at < end; tick->look_at++) {
 		uint64_t word;
 
-		if (ltz__member_dead(mem, tick->look_at, &word))
+		if (ltz__member_dead(mem, tick->look_at, &word) > 0)
 			tick->adoption = (struct ltz_adoption){.row = tick->look_at, .word = word};
 	}
 }
@@ -332,7 +338,7 @@ bool ltz__settle_row(struct ltz_mem *mem, unsigned row)
 	struct tick *tick = mem->tick;
 	uint64_t word;
 
-	if (mem->readonly || ltz__mem_destroyed(mem) || !ltz__member_dead(mem, row, &word))
+	if (mem->readonly || ltz__mem_destroyed(mem) || ltz__member_dead(mem, row, &word) <= 0)
 		return false;
 	if (tick->adoption.word) {
 		tick->look_at = 0; /* one after the other */

@@ -30,7 +30,10 @@ void ltz__tick_deinit(struct ltz_mem *mem);
  */
 bool ltz__settle_row(struct ltz_mem *mem, unsigned row);
 
-/* Settles every member that is dead now, whatever the lease says. Returns how many rows were released. */
-unsigned ltz__adopt_dead(struct ltz_mem *mem);
+/*
+ * Settles every member that is dead now, whatever the lease says. Returns how
+ * many rows were released, or negative: somebody may be dead and is not settled.
+ */
+int ltz__adopt_dead(struct ltz_mem *mem);
 
 #endif

@@ -9,6 +9,7 @@
 #include "store/due.h"
 #include "store/edit.h"
 #include "store/resize.h"
+#include "sys/fault.h"
 
 /* A pool with something of every kind in it. */
 static struct ltz_mem *whole(void)
@@ -519,3 +520,23 @@ TEST_WITH_LIMIT(what_others_are_doing_is_no_damage, 60)
 		ASSERT_EQ_INT(pthread_join(thread[i], NULL), 0);
 	EXPECT_CLEAN(mem);
 }
+
+#ifdef LTZ_FAULTS
+
+/* What a dead member left is no damage, also when there is no memory to settle it. */
+TEST(a_check_that_cannot_settle_the_dead_says_so_and_reports_nothing)
+{
+	struct ltz_mem *mem = whole(), *other = pool_join_again(mem);
+	struct pool_findings findings = { 0 };
+	struct ltz_block block;
+
+	ASSERT_OK(ltz__block_alloc(other, my_lane(other), 500, false, &block));
+	pool_leave(other);
+	ltz__fault_set_calls_from(LTZ_FAULT_THREAD, 1, ENOMEM);
+	EXPECT_EQ_INT(ltz__check(mem, pool_note, &findings), -ENOMEM);
+	ltz__fault_set_call(LTZ_FAULT_THREAD, 0, 0);
+	EXPECT_STR(findings.text, "");
+	EXPECT_CLEAN(mem);
+}
+
+#endif

@@ -155,11 +155,12 @@ static uint64_t granule_file_offset(const struct ltz_mem *mem, uint64_t granule)
 	return mem->geometry.space_offset + granule_offset(granule);
 }
 
-void ltz__granules_teardown(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t head, unsigned n)
+bool ltz__granules_teardown(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t head, unsigned n)
 {
 	free_parts(mem, head, n, ltz__mem_now_ns(mem));
-	if (!canary(CANARY_NO_PUNCH))
-		ltz__sys_punch(mem->fd, granule_file_offset(mem, head), SHM_GRANULE);
+	/* VIRGIN with memory behind it would not be found again if nobody has written there: repunch sees data only */
+	if (!canary(CANARY_NO_PUNCH) && ltz__sys_punch(mem->fd, granule_file_offset(mem, head), SHM_GRANULE) < 0)
+		return false;
 	LTZ_CRASH_POINT("shm.teardown_punched");
 	if (owner_cas(mem, head, owner_make(OWNER_CLAIM, lane->label, n), 0)) {
 		LTZ_CRASH_POINT("shm.torn_down");
@@ -167,6 +168,7 @@ void ltz__granules_teardown(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t
 	}
 	if (load_relaxed(&mem->header->virgin_low) > head)
 		store_relaxed(&mem->header->virgin_low, head);
+	return true;
 }
 
 /* ---- memory from the system --------------------------------------------------------------- */
@@ -466,11 +468,12 @@ int64_t ltz__granules_claim(struct ltz_mem *mem, struct ltz_lane *lane, unsigned
 
 static bool old_enough(uint64_t word, uint64_t before) { return owner_kind(word) == OWNER_FREE && (word >> 3) <= before; }
 
-/* SHRINK of the stretch of old FREE granules that ends right below `end`; returns its length. */
-static unsigned punch_stretch(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t end, uint64_t before, unsigned most)
+/* SHRINK of the stretch of old FREE granules that ends right below `end`; returns its length. Negative: they stay FREE. */
+static int64_t punch_stretch(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t end, uint64_t before, uint64_t now, unsigned most)
 {
 	uint64_t claim = owner_make(OWNER_CLAIM, lane->label, 1), from = end;
 	unsigned n;
+	int result;
 
 	while (end - from < most && from > 0) {
 		uint64_t word = owner_load(mem, from - 1);
@@ -484,7 +487,12 @@ static unsigned punch_stretch(struct ltz_mem *mem, struct ltz_lane *lane, uint64
 	if (!n)
 		return 0;
 	hint_add(&mem->header->free_hint, -(uint64_t)n);
-	ltz__sys_punch(mem->fd, granule_file_offset(mem, from), granule_offset(n));
+	result = ltz__sys_punch(mem->fd, granule_file_offset(mem, from), granule_offset(n));
+	if (result < 0) { /* nothing was: a later pass tries again */
+		turn_claims(mem, lane, from, n, owner_free(now));
+		hint_add(&mem->header->free_hint, n);
+		return result;
+	}
 	LTZ_CRASH_POINT("shm.punched");
 	turn_claims(mem, lane, from, n, OWNER_VIRGIN);
 	hint_add(&mem->header->committed_hint, -(uint64_t)n);
@@ -499,10 +507,12 @@ uint64_t ltz__granules_punch(struct ltz_mem *mem, struct ltz_lane *lane, uint64_
 
 	for (uint64_t g = ltz__granules_high(mem); g > 0 && done < most;) {
 		uint64_t step = most - done < STEP ? most - done : STEP;
-		unsigned n = punch_stretch(mem, lane, g, before, (unsigned)step);
+		int64_t n = punch_stretch(mem, lane, g, before, now, (unsigned)step);
 
-		done += n;
-		g -= n ? n : 1;
+		if (n < 0)
+			break;
+		done += (uint64_t)n;
+		g -= n ? (uint64_t)n : 1;
 	}
 	return done;
 }

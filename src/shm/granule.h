@@ -46,8 +46,11 @@ void ltz__granules_form(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t hea
 /* RELEASE EXTENT steps 3 and 4, after the scan: parts, then the head (CLAIM) become FREE. */
 void ltz__granules_release(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t head, unsigned n);
 
-/* TEARDOWN steps 2 to 4, after the scan: parts of it become FREE, the head is punched and VIRGIN. */
-void ltz__granules_teardown(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t head, unsigned n);
+/*
+ * TEARDOWN steps 2 to 4, after the scan: parts of it become FREE, the head is
+ * punched and VIRGIN. false: it could not be punched and is a CLAIM still.
+ */
+bool ltz__granules_teardown(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t head, unsigned n);
 
 /*
  * Shortens an extent of the lane from n to keep granules: its last parts

@@ -144,8 +144,8 @@ static void finish_release(struct ltz_mem *mem, struct ltz_lane *lane, uint32_t 
 		return; /* somebody may still set a bit in it: later */
 	if (extent->state == EXTENT_LEAVING)
 		ltz__granules_release(mem, lane, extent->granule, extent->granules);
-	else
-		ltz__granules_teardown(mem, lane, extent->granule, extent->granules);
+	else if (!ltz__granules_teardown(mem, lane, extent->granule, extent->granules))
+		return; /* later */
 	ltz__extent_forget(lane, i);
 }
 

@@ -400,7 +400,8 @@ static uint64_t bury(struct ltz_mem *mem, struct tick *tick)
 			if (load_acquire(&row->view[v]))
 				return TIDY_NS;
 	}
-	ltz__sys_punch(mem->fd, mem->geometry.space_offset, granule_offset(ltz__granules_high(mem)));
+	if (ltz__sys_punch(mem->fd, mem->geometry.space_offset, granule_offset(ltz__granules_high(mem))) < 0)
+		return TIDY_NS; /* once more */
 	LTZ_CRASH_POINT("store.buried");
 	tick->punched_all = true;
 	return SLOW_NS;

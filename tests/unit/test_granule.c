@@ -574,3 +574,40 @@ TEST(members_that_race_for_granules_never_share_one)
 	EXPECT_EQ_U64(load_relaxed(&((struct ltz_mem *)mem[0])->header->free_hint), counts.free);
 	EXPECT_EQ_INT(claim(mem[0], 1) < 0, 0);
 }
+
+/* ---- the system refuses to take memory back ------------------------------------------------------------ */
+
+#ifdef LTZ_FAULTS
+
+TEST(granules_that_cannot_be_punched_stay_free)
+{
+	struct ltz_mem *mem = bare_new(8 * MIB);
+	struct ltz_granule_counts before;
+
+	release(mem, claim(mem, 4), 4);
+	before = pool_counts(mem);
+	ltz__fault_set_calls_from(LTZ_FAULT_THREAD, 1, ENOMEM);
+	EXPECT_EQ_U64(ltz__granules_punch(mem, lane_of(mem), 0, UINT64_MAX), 0);
+	ltz__fault_set_call(LTZ_FAULT_THREAD, 0, 0);
+	EXPECT_EQ_U64(pool_counts(mem).free, before.free);
+	EXPECT_EQ_U64(pool_counts(mem).claimed, 0);
+	EXPECT_EQ_U64(load_relaxed(&mem->header->free_hint), before.free);
+	EXPECT_EQ_U64(ltz__granules_punch(mem, lane_of(mem), 0, UINT64_MAX), before.free);
+}
+
+TEST(a_claim_that_cannot_be_torn_down_stays_one)
+{
+	struct ltz_mem *mem = bare_new(8 * MIB);
+	struct ltz_lane *lane = lane_of(mem);
+	int64_t head = claim(mem, 4);
+
+	ASSERT_OK(head);
+	ltz__fault_set_call(LTZ_FAULT_THREAD, 1, ENOMEM);
+	EXPECT_TRUE(!ltz__granules_teardown(mem, lane, (uint64_t)head, 4));
+	EXPECT_EQ_U64(kind_at(mem, (uint64_t)head), OWNER_CLAIM);
+	EXPECT_TRUE(ltz__granules_teardown(mem, lane, (uint64_t)head, 4));
+	EXPECT_EQ_U64(owner_load(mem, (uint64_t)head), 0);
+	EXPECT_EQ_U64(pool_counts(mem).claimed, 0);
+}
+
+#endif

@@ -4,6 +4,7 @@
 
 #include "../stress/pools.h"
 #include "store/resize.h"
+#include "sys/fault.h"
 
 static void fill(struct ltz_mem *mem, uint64_t from, uint64_t to)
 {
@@ -373,3 +374,23 @@ TEST(a_destroyed_pool_gives_its_memory_back_a_second_later)
 	EXPECT_TRUE(pool_backed_bytes(mem) < MIB);
 	EXPECT_TRUE(ltz__tick(mem) > 0);
 }
+
+#ifdef LTZ_FAULTS
+
+TEST(a_destroyed_pool_whose_memory_could_not_be_given_back_tries_again)
+{
+	struct ltz_mem *mem = pool_new(64 * MIB, 0);
+
+	fill(mem, 0, 100000);
+	ltz__mem_destroy(mem);
+	pool_tick(mem, 1);
+	pool_travel(mem, 2 * SECOND_NS);
+	ltz__fault_set_call(LTZ_FAULT_THREAD, 1, ENOMEM);
+	ltz__tick(mem);
+	ltz__fault_set_call(LTZ_FAULT_THREAD, 0, 0);
+	EXPECT_TRUE(pool_backed_bytes(mem) > MIB);
+	pool_tick(mem, 1);
+	EXPECT_TRUE(pool_backed_bytes(mem) < MIB);
+}
+
+#endif

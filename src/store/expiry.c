@@ -85,7 +85,7 @@ uint64_t ltz__sweep(struct ltz_mem *mem, struct ltz_lane *lane, bool all, uint64
 	uint64_t high = ltz__granules_high(mem), now = map_now_ms(mem), deleted = 0;
 	uint8_t *key_copy = LTZ_PTR_CALL(NULL, malloc(LTZ_KEY_MAX + 1));
 
-	*next_ms = SHM_NEVER;
+	*next_ms = key_copy ? SHM_NEVER : now; /* no memory: at the next tick */
 	for (uint64_t g = 0; key_copy && g < high; g++) {
 		uint64_t owner = owner_load(mem, g), due;
 		struct shm_extent *extent = at_granule(mem, g);

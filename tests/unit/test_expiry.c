@@ -5,6 +5,7 @@
 #include "store/due.h"
 
 #include "../stress/pools.h"
+#include "sys/fault.h"
 
 static uint64_t next_ms;
 
@@ -270,3 +271,21 @@ TEST(a_short_ttl_is_noticed_though_the_next_sweep_was_far_away)
 	ltz__tick(mem);
 	EXPECT_EQ_U64(ltz__map_count(mem), 1);
 }
+
+#ifdef LTZ_FAULTS
+
+TEST(a_sweep_without_memory_is_wanted_again_at_once)
+{
+	struct ltz_mem *mem = pool_new(16 * MIB, 0);
+	struct ltz_hkey key = key_of(mem, "key");
+	uint64_t next_ms;
+
+	ASSERT_EQ_INT(put_ttl(mem, &key, "", 0, 1000), 0);
+	pool_travel(mem, 2 * SECOND_NS);
+	ltz__fault_set_call(LTZ_FAULT_THREAD, 1, ENOMEM);
+	EXPECT_EQ_U64(ltz__sweep(mem, &mem->lane[LANE_SERVICE], false, &next_ms), 0);
+	EXPECT_TRUE(next_ms <= map_now_ms(mem));
+	EXPECT_EQ_U64(ltz__sweep(mem, &mem->lane[LANE_SERVICE], false, &next_ms), 1);
+}
+
+#endif

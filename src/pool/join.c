@@ -155,11 +155,15 @@ int ltz__join_verify(int memfd, int listener)
 	uint32_t uid, pid;
 	int r = ltz__sys_memfd_verify(memfd, &size_bytes);
 
-	if (r < 0)
+	if (r == -EPROTO)
 		return ltz__fail(r, "the memory received is not a sealed memory file");
-	r = ltz__sys_listener_verify(listener);
 	if (r < 0)
+		return r;
+	r = ltz__sys_listener_verify(listener);
+	if (r == -EPROTO)
 		return ltz__fail(r, "the socket received is not a listening one");
+	if (r < 0)
+		return r;
 	r = ltz__sys_peer(listener, &uid, &pid);
 	if (r == 0 && uid != ltz__sys_uid())
 		return ltz__fail(-EACCES, "the socket received is of user %u, not of user %u", uid, ltz__sys_uid());

@@ -224,8 +224,10 @@ int ltz__mem_attach(int fd, const struct ltz_mem_options *options, struct ltz_me
 	uint64_t size;
 	int result = ltz__sys_memfd_verify(fd, &size);
 
-	if (result < 0)
+	if (result == -EPROTO)
 		return ltz__fail(-EUCLEAN, "what was handed over is not a sealed pool memory");
+	if (result < 0)
+		return result;
 	if (size < OWNERS_OFFSET)
 		return ltz__fail(-EUCLEAN, "what was handed over is too small to be a pool");
 	mem = LTZ_PTR_CALL(NULL, aligned_alloc(64, round_up(sizeof(*mem), 64)));

@@ -70,10 +70,17 @@ int ltz__sys_memfd_verify(int fd, uint64_t *size_bytes)
 	struct stat status;
 	long seals = LTZ_CALL(fcntl(fd, F_GET_SEALS));
 
+	long result;
+
 	/* EINVAL: a file that knows no seals, EBADF: none that can be read or written */
-	if (seals < 0 || (seals & SEALS) != SEALS)
+	if (seals == -EINVAL || seals == -EBADF || (seals >= 0 && (seals & SEALS) != SEALS))
 		return -EPROTO;
-	if (LTZ_CALL(fstat(fd, &status)) < 0 || !S_ISREG(status.st_mode))
+	if (seals < 0)
+		return (int)seals;
+	result = LTZ_CALL(fstat(fd, &status));
+	if (result < 0)
+		return (int)result;
+	if (!S_ISREG(status.st_mode))
 		return -EPROTO;
 	*size_bytes = (uint64_t)status.st_size;
 	return 0;

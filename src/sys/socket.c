@@ -135,25 +135,34 @@ int ltz__sys_accept(int listener)
 	return (int)LTZ_CALL(accept4(listener, NULL, NULL, SOCKET_FLAGS));
 }
 
-static bool option_is(int fd, int option, int wanted)
+/* 0, -EPROTO: it is not, or fd is no socket; or why it cannot be told. */
+static int expect_option(int fd, int option, int wanted)
 {
 	int value = 0;
 	socklen_t size = sizeof(value);
+	long result = LTZ_CALL(getsockopt(fd, SOL_SOCKET, option, &value, &size));
 
-	return LTZ_CALL(getsockopt(fd, SOL_SOCKET, option, &value, &size)) == 0 && value == wanted;
+	if (result == -ENOTSOCK || result == -EBADF || (result == 0 && value != wanted))
+		return -EPROTO;
+	return (int)result;
 }
 
 int ltz__sys_listener_verify(int fd)
 {
 	long flags = LTZ_CALL(fcntl(fd, F_GETFL));
+	int result;
 
 	/* Not blocking: else accept() would hang the thread that serves. */
-	if (flags < 0 || !(flags & O_NONBLOCK))
+	if (flags == -EBADF || (flags >= 0 && !(flags & O_NONBLOCK)))
 		return -EPROTO;
-	if (!option_is(fd, SO_DOMAIN, AF_UNIX) || !option_is(fd, SO_TYPE, SOCK_SEQPACKET) ||
-	    !option_is(fd, SO_ACCEPTCONN, 1))
-		return -EPROTO;
-	return 0;
+	if (flags < 0)
+		return (int)flags;
+	result = expect_option(fd, SO_DOMAIN, AF_UNIX);
+	if (result == 0)
+		result = expect_option(fd, SO_TYPE, SOCK_SEQPACKET);
+	if (result == 0)
+		result = expect_option(fd, SO_ACCEPTCONN, 1);
+	return result;
 }
 
 int ltz__sys_peer(int fd, uint32_t *uid, uint32_t *pid)

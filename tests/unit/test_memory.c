@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "sys/fault.h"
 
 #define PAGE 4096u
 #define MIB  (1024u * 1024u)
@@ -224,3 +225,19 @@ TEST(total_is_the_machine_s_memory)
 	EXPECT_TRUE(ltz__sys_total_bytes() >= 64u * MIB);
 	EXPECT_EQ_U64(ltz__sys_address_limit() >= PAGE, 1);
 }
+
+#ifdef LTZ_FAULTS
+
+TEST(verify_passes_on_what_the_system_lacks)
+{
+	int fd = fixed_memfd(PAGE);
+	uint64_t size;
+
+	for (uint64_t n = 1; n <= 2; n++) {
+		ltz__fault_set_call(LTZ_FAULT_THREAD, n, ENOMEM);
+		EXPECT_EQ_INT(ltz__sys_memfd_verify(fd, &size), -ENOMEM);
+	}
+	EXPECT_OK(ltz__sys_memfd_verify(fd, &size));
+}
+
+#endif

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "sys/fault.h"
 
 #define SECOND_NS 1000000000u
 
@@ -291,3 +292,19 @@ TEST(a_failed_listen_leaves_no_name)
 	EXPECT_EQ_INT(open_descriptors(), before);
 	ltz__sys_close(-1);
 }
+
+#ifdef LTZ_FAULTS
+
+TEST(a_listener_that_cannot_be_verified_now_is_no_wrong_one)
+{
+	struct room room;
+
+	room_init(&room, "x.sock");
+	for (uint64_t n = 1; n <= 4; n++) {
+		ltz__fault_set_call(LTZ_FAULT_THREAD, n, ENOMEM);
+		EXPECT_EQ_INT(ltz__sys_listener_verify(room.listener), -ENOMEM);
+	}
+	EXPECT_EQ_INT(ltz__sys_listener_verify(room.listener), 0);
+}
+
+#endif

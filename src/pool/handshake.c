@@ -173,10 +173,12 @@ static int serve_hello(struct ltz_handshake *handshake, const struct ltz_offer *
 	if (size <= 0)
 		return 0;
 	LTZ_CRASH_POINT("pool.hello_heard");
-	if (check_peer(handshake->fd) < 0)
-		refuse(handshake->fd, -EACCES);
-	else
+	int r = check_peer(handshake->fd);
+	if (r == -EACCES)
+		refuse(handshake->fd, r);
+	else if (r == 0)
 		answer_hello(handshake->fd, &packet.hello, (size_t)size, offer);
+	/* else it cannot be told who asks: closed without an answer, the peer asks again */
 	return 0;
 }
 

@@ -28,7 +28,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static uint32_t own_pid; /* of the process that the registry belongs to; a raw clone has another */
-static int watch_result;
+static int watch_result;  /* under the lock, once it is there */
 static uint64_t ended; /* atomic: 1 once the process is exiting */
 static struct ltz_membership *memberships;
 
@@ -43,8 +43,6 @@ static void begin(void)
 int ltz__registry_enter(void)
 {
 	pthread_once(&once, begin);
-	if (watch_result < 0)
-		return ltz__fail(watch_result, "cannot register for fork");
 	if (ltz__sys_pid() != own_pid)
 		return ltz__fail(-ENOTSUP, "this process was made by a raw clone, without the fork handlers of the C library: "
 		                 "it cannot use latzero");
@@ -55,6 +53,12 @@ int ltz__registry_enter(void)
 	if (load_acquire(&ended) != 0)
 		return ltz__fail(-ESHUTDOWN, "the process is exiting");
 	pthread_mutex_lock(&lock);
+	if (watch_result < 0) /* there was no memory for it: perhaps now */
+		watch_result = ltz__fork_watch();
+	if (watch_result < 0) {
+		pthread_mutex_unlock(&lock);
+		return ltz__fail(watch_result, "cannot register for fork: %s", ltz__strerror(watch_result));
+	}
 	return 0;
 }
 

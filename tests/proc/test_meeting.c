@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* test_meeting.c - processes that know only a name meet in one pool. */
 #include "proc.h"
+#include "sys/fault.h"
 
 TEST(two_unrelated_processes_see_each_others_writes)
 {
@@ -264,3 +265,36 @@ TEST(import_refuses_what_is_no_pool)
 	EXPECT_TRUE(pool == NULL);
 	EXPECT_EQ_U64(count_descriptors(), before);
 }
+
+#ifdef LTZ_FAULTS
+
+TEST(a_member_that_cannot_tell_who_asks_is_asked_again)
+{
+	const char *dir = test_directory();
+	struct ltz_open_options options = options_in(dir);
+	struct role role;
+	ltz_pool *pool;
+
+	ASSERT_EQ_INT(ltz_create("asked", &options, &pool), 0);
+	role_start(&role, dir);
+	for (uint64_t n = 1; n <= 12; n++) {
+		ltz__fault_set_call(LTZ_FAULT_PROCESS, n, EIO); /* of the service thread: this one makes none */
+		EXPECT_EQ_INT(role_ask(&role, "connect asked 0"), 0);
+		ltz__fault_set_call(LTZ_FAULT_PROCESS, 0, 0);
+		EXPECT_EQ_INT(role_ask(&role, "close"), 0);
+	}
+	role_end(&role);
+	ltz_close(pool);
+}
+
+TEST(a_first_call_without_memory_is_not_the_last)
+{
+	const char *dir = test_directory();
+
+	ltz__fault_set_calls_from(LTZ_FAULT_THREAD, 1, ENOMEM);
+	EXPECT_EQ_INT(ltz_exists("none", dir), -ENOMEM);
+	ltz__fault_set_call(LTZ_FAULT_THREAD, 0, 0);
+	EXPECT_EQ_INT(ltz_exists("none", dir), -ENOENT);
+}
+
+#endif

@@ -32,7 +32,8 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 /*
  * Is there a pool behind the name, and what does it say? 0: there is
- * (info->answered says whether it spoke); -ENOENT, the name is then removed.
+ * (info->answered says whether it spoke); -ENOENT, the name is then removed,
+ * if that can be done: if not, nobody holds a pool of that name all the same.
  */
 static int look(struct ltz_place *place, const char *name, enum ltz_question question,
                 uint64_t deadline_ns, struct ltz_pool_info *info)
@@ -49,11 +50,12 @@ static int look(struct ltz_place *place, const char *name, enum ltz_question que
 		*info = answer.info;
 		break;
 	case -ETIMEDOUT:
+	case -EUCLEAN:
 		*info = (struct ltz_pool_info){ 0 };
 		break;
 	case -ECONNREFUSED:
-		r = ltz__place_prune(place, name);
-		return r < 0 ? r : -ENOENT;
+		(void)ltz__place_prune(place, name);
+		return -ENOENT;
 	case -ESHUTDOWN: /* destroyed; its members are letting go */
 		return -ENOENT;
 	default:
@@ -96,11 +98,18 @@ static int look_at_all(struct ltz_place *place, struct ltz_pool_info **infos, un
 		free(names);
 		return -ENOMEM;
 	}
-	for (unsigned i = 0; i < name_count; i++)
-		/* One that cannot be asked is no reason to hide the others. */
-		if (look(place, names[i], LTZ_ASK_INFO, deadline_ns, &(*infos)[found]) == 0)
+	for (unsigned i = 0; i < name_count && r >= 0; i++) {
+		r = look(place, names[i], LTZ_ASK_INFO, deadline_ns, &(*infos)[found]);
+		if (r == 0)
 			found++;
+		else if (r == -ENOENT || r == -EPROTO || r == -EACCES)
+			r = 0; /* nobody, or a stranger: no reason to hide the others */
+	}
 	free(names);
+	if (r < 0) { /* we lack what asking takes: not to be told as nobody */
+		free(*infos);
+		return ltz__fail(r, "cannot ask every pool in %s: %s", place->path, ltz__strerror(r));
+	}
 	*count = found;
 	return 0;
 }
@@ -109,7 +118,7 @@ int ltz_list(const char *dir, int (*visit)(void *context, const struct ltz_pool_
 {
 	struct ltz_place place;
 	struct ltz_pool_info *infos;
-	unsigned count;
+	unsigned count = 0;
 
 	(void)ltz__fail(0, NULL);
 	int r = ltz__place_open(&place, dir);
@@ -158,7 +167,9 @@ static int destroy_once(struct ltz_place *place, const char *name, uint64_t dead
 	if (r < 0)
 		return r;
 	LTZ_CRASH_POINT("pool.destroyed");
-	return ltz__place_remove_asked(place, name);
+	/* The pool has ended, whatever comes of this: else the last member to let go removes the name, or who comes next. */
+	(void)ltz__place_remove_asked(place, name);
+	return 0;
 }
 
 int ltz_destroy(const char *name, const struct ltz_open_options *options)

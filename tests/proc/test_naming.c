@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* test_naming.c - names: who sees them, how they end, where they may lie. */
 #include "proc.h"
+#include "sys/fault.h"
 
 #define NOBODY 65534
 
@@ -470,3 +471,71 @@ TEST(a_member_tells_another_user_nothing)
 	ASSERT_OK(chmod(dir, 0700));
 	ltz_close(pool);
 }
+
+/* ---- what the system lacks ---------------------------------------------------------- */
+
+#ifdef LTZ_FAULTS
+
+/* The n-th call of this thread fails while list runs; false: it makes fewer. */
+static bool list_failing(const char *dir, uint64_t n, int *result, struct seen *seen)
+{
+	*seen = (struct seen){ 0 };
+	ltz__fault_set_call(LTZ_FAULT_THREAD, n, EMFILE);
+	*result = ltz_list(dir, see, seen);
+	bool reached = ltz__fault_calls(LTZ_FAULT_THREAD) >= n;
+	ltz__fault_set_call(LTZ_FAULT_THREAD, 0, 0);
+	return reached;
+}
+
+TEST(a_list_leaves_no_pool_out_because_it_could_not_ask)
+{
+	const char *dir = test_directory();
+	struct ltz_open_options options = options_in(dir);
+	struct seen seen;
+	ltz_pool *pool;
+	int result;
+
+	ASSERT_EQ_INT(ltz_create("there", &options, &pool), 0);
+	for (uint64_t n = 1; list_failing(dir, n, &result, &seen); n++)
+		EXPECT_EQ_U64(seen.count, result == 0);
+	EXPECT_EQ_U64(seen.count, 1);
+	ltz_close(pool);
+}
+
+TEST(nobody_is_there_also_when_the_name_cannot_be_removed)
+{
+	const char *dir = test_directory();
+	int result;
+	bool reached = true;
+
+	for (uint64_t n = 1; reached; n++) {
+		if (count_entries(dir) == 0)
+			leave_stale_name(dir, "stale.sock");
+		ltz__fault_set_call(LTZ_FAULT_THREAD, n, EMFILE);
+		result = ltz_exists("stale", dir);
+		reached = ltz__fault_calls(LTZ_FAULT_THREAD) >= n;
+		ltz__fault_set_call(LTZ_FAULT_THREAD, 0, 0);
+		EXPECT_TRUE(result == -ENOENT || (result == -EMFILE && n < 8)); /* from there on it is removing */
+	}
+	EXPECT_EQ_INT(result, -ENOENT);
+}
+
+TEST(a_destroy_that_fails_has_destroyed_nothing)
+{
+	const char *dir = test_directory();
+	struct ltz_open_options options = options_in(dir);
+	bool reached = true;
+
+	for (uint64_t n = 1; reached; n++) {
+		ltz_pool *pool;
+		ASSERT_EQ_INT(ltz_create("doomed", &options, &pool), 0);
+		ltz__fault_set_call(LTZ_FAULT_THREAD, n, EIO);
+		int result = ltz_destroy("doomed", &options);
+		reached = ltz__fault_calls(LTZ_FAULT_THREAD) >= n;
+		ltz__fault_set_call(LTZ_FAULT_THREAD, 0, 0);
+		EXPECT_EQ_INT(set_number(pool, "k", 1), result == 0 ? -ESHUTDOWN : 0);
+		ltz_close(pool);
+	}
+}
+
+#endif

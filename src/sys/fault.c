@@ -14,7 +14,7 @@
 
 /* One count of calls. Relaxed: a count orders nothing. But what fail_until lets fail finds the rest set. */
 struct countdown {
-	uint64_t calls, fail_at, fail_until; /* fail_at <= call < fail_until fails */
+	uint64_t calls, fail_at, fail_until, step; /* fails: fail_at, fail_at + step ... < fail_until */
 	int error;
 };
 
@@ -40,7 +40,7 @@ static struct countdown *of_scope(enum ltz_fault_scope scope)
 	return scope == LTZ_FAULT_THREAD ? &thread_own : &process_wide;
 }
 
-static void set_range(enum ltz_fault_scope scope, uint64_t from, uint64_t until, int error)
+static void set_range(enum ltz_fault_scope scope, uint64_t from, uint64_t until, uint64_t step, int error)
 {
 	struct countdown *count = of_scope(scope);
 
@@ -48,17 +48,23 @@ static void set_range(enum ltz_fault_scope scope, uint64_t from, uint64_t until,
 	__atomic_store_n(&count->error, error, __ATOMIC_RELAXED);
 	__atomic_store_n(&count->calls, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&count->fail_at, from, __ATOMIC_RELAXED);
+	__atomic_store_n(&count->step, step, __ATOMIC_RELAXED);
 	__atomic_store_n(&count->fail_until, until, __ATOMIC_RELEASE);
 }
 
 void ltz__fault_set_call(enum ltz_fault_scope scope, uint64_t n, int error)
 {
-	set_range(scope, n, n == 0 ? 0 : n + 1, error);
+	set_range(scope, n, n == 0 ? 0 : n + 1, 1, error);
 }
 
 void ltz__fault_set_calls_from(enum ltz_fault_scope scope, uint64_t n, int error)
 {
-	set_range(scope, n, n == 0 ? 0 : UINT64_MAX, error);
+	set_range(scope, n, n == 0 ? 0 : UINT64_MAX, 1, error);
+}
+
+void ltz__fault_interrupt(enum ltz_fault_scope scope)
+{
+	set_range(scope, 1, UINT64_MAX, 2, EINTR);
 }
 
 uint64_t ltz__fault_calls(enum ltz_fault_scope scope)
@@ -69,9 +75,10 @@ uint64_t ltz__fault_calls(enum ltz_fault_scope scope)
 static bool count_down(struct countdown *count)
 {
 	uint64_t call = __atomic_add_fetch(&count->calls, 1, __ATOMIC_RELAXED);
+	uint64_t until = __atomic_load_n(&count->fail_until, __ATOMIC_ACQUIRE);
+	uint64_t at = __atomic_load_n(&count->fail_at, __ATOMIC_RELAXED);
 
-	if (call >= __atomic_load_n(&count->fail_until, __ATOMIC_ACQUIRE) ||
-	    call < __atomic_load_n(&count->fail_at, __ATOMIC_RELAXED))
+	if (call < at || call >= until || (call - at) % __atomic_load_n(&count->step, __ATOMIC_RELAXED) != 0)
 		return false;
 	errno = __atomic_load_n(&count->error, __ATOMIC_RELAXED);
 	return true;
@@ -87,11 +94,7 @@ bool ltz__fault_fails(void)
 
 bool ltz__fault_fails_whole(void)
 {
-	if (!ltz__fault_fails())
-		return false;
-	if (errno == EINTR)
-		errno = ENOMEM;
-	return true;
+	return ltz__fault_fails() && errno != EINTR;
 }
 
 static void set(struct trigger *trigger, const char *name, uint64_t k, void (*action)(void *context), void *context)

@@ -8,8 +8,8 @@
  *   LTZ_SYS_CALL(call)    a system call returning -1 and errno
  *   LTZ_PTR_CALL(bad, call)  a call returning `bad` on failure (mmap, malloc)
  *   LTZ_ERR_CALL(call)    a call returning an error number (pthread_create)
- *                         No signal interrupts these two: told to fail with
- *                         EINTR, they fail with ENOMEM.
+ *                         No signal interrupts these two: they never fail
+ *                         with EINTR.
  *   LTZ_CRASH_POINT("floor.what")  SIGKILL comes here, at the k-th hit, if
  *                         that was ordered. Put one between two steps that
  *                         a crash may separate, named after the first of
@@ -58,6 +58,8 @@ void ltz__fault_set_meanwhile(const char *name, uint64_t k, void (*action)(void 
 /* Every point of this program with its hits so far; one name may come more than once. */
 void ltz__fault_points(void (*visit)(void *context, const char *name, uint64_t hits), void *context);
 
+/* The first, third, fifth ... call from now on is interrupted: EINTR. Made again, each is done. */
+void ltz__fault_interrupt(enum ltz_fault_scope scope);
 /* For the macros only. whole: not to be interrupted. */
 bool ltz__fault_fails(void);
 bool ltz__fault_fails_whole(void);

@@ -9,7 +9,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -139,15 +138,21 @@ TEST(an_interrupted_call_is_made_again)
 	EXPECT_OK(ltz__sys_memfd("latzero-test"));
 }
 
-TEST(what_no_signal_interrupts_fails_for_want_of_memory)
+TEST(only_what_a_signal_can_interrupt_is_interrupted)
 {
-	ltz__fault_set_call(LTZ_FAULT_THREAD, 1, EINTR);
-	EXPECT_EQ_INT(LTZ_ERR_CALL(0), ENOMEM);
-	ltz__fault_set_call(LTZ_FAULT_THREAD, 1, EINTR);
-	EXPECT_TRUE(LTZ_PTR_CALL(NULL, malloc(1)) == NULL && errno == ENOMEM);
+	ltz__fault_interrupt(LTZ_FAULT_THREAD);
+	for (int i = 0; i < 3; i++) {
+		EXPECT_EQ_INT(LTZ_SYS_CALL(0), -1);
+		EXPECT_EQ_INT(errno, EINTR);
+		EXPECT_EQ_INT(LTZ_SYS_CALL(0), 0);
+	}
 	EXPECT_EQ_INT(LTZ_ERR_CALL(0), 0);
+	EXPECT_EQ_INT(LTZ_SYS_CALL(0), 0);
+	EXPECT_TRUE(LTZ_PTR_CALL(NULL, "there") != NULL);
 	ltz__fault_set_call(LTZ_FAULT_THREAD, 1, EAGAIN);
 	EXPECT_EQ_INT(LTZ_ERR_CALL(0), EAGAIN);
+	ltz__fault_set_call(LTZ_FAULT_THREAD, 1, ENOMEM);
+	EXPECT_TRUE(LTZ_PTR_CALL(NULL, "there") == NULL);
 }
 
 TEST(a_shortage_lasts_until_it_is_ended)

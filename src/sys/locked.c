@@ -29,7 +29,7 @@ static void *map_hidden(uint64_t size)
 	long fd;
 
 	/* Asked first, as ftruncate answers with SIGXFSZ. */
-	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < size)
+	if (LTZ_CALL(getrlimit(RLIMIT_FSIZE, &limit)) == 0 && limit.rlim_cur < size)
 		return MAP_FAILED;
 	fd = LTZ_CALL(syscall(SYS_memfd_secret, O_CLOEXEC));
 	if (fd < 0)

@@ -41,6 +41,12 @@ BAD = [
     (rules.check_failures_on_demand, {"src/sys/a.c": "\tif (LTZ_CALL(open(path, 0)) < 0 || read(fd, p, 1) < 0)\n"}),
     (rules.check_failures_on_demand, {"src/pool/a.c": "\t/* tidy-ok: no reason */\n\treturn -pthread_create(&t, NULL, f, NULL);\n"}),
     (rules.check_machine_paths, {"docs/a.md": "see /ro" + "ot/x\n"}),
+    (rules.check_orders, {rules.ORDERS: "", "src/shm/a.c": "int f(void)\n{\n\tload_acquire(&x);\n}\n"}),
+    (rules.check_orders, {rules.ORDERS: "`shm/b.c:f`", "src/shm/a.c": "static int f(void) { return owner_load(m, 1); }\n"}),
+    (rules.check_orders, {rules.ORDERS: "`store/a.h:g`", "src/store/a.h": "static int f(void)\n{\n\tcopy_to_pool(a);\n}\n"}),
+    (rules.check_pages, {"docs/design/a.md": "`shm/a.c:f`", "src/shm/a.c": "static int g(void)\n{\n\tf();\n}\n"}),
+    (rules.check_pages, {"docs/design/a.md": "`tests/unit/test_a.c:b`", "tests/unit/test_a.c": "TEST(a_b)\n"}),
+    (rules.check_pages, {"docs/design/a.md": "`lanes/E1`", "tests/model/spin/lanes/configs.txt": "E10|x\n"}),
 ]
 
 GOOD = [
@@ -52,5 +58,9 @@ GOOD = [
      "scripts/a.sh": "#!/bin/bash\n# SPDX-License-Identifier: MIT\nset -eu\n",
      "src/shm/c.c": SPDX + "static const int table[] =\n{\n" + LONG_BODY + "};\n",
      "src/sys/d.c": SPDX + "\tp = LTZ_PTR_CALL(NULL,\n\t                 malloc(8));\n\tmy_open(1), a->read(2), free(p);\n"
-                    "\tread(fd, p, 1); /* tidy-ok: cannot fail */\n"},
+                    "\tread(fd, p, 1); /* tidy-ok: cannot fail */\n",
+     "src/store/d.c": SPDX + "static int f(void)\n{\n\tload_acquire(&x);\n}\nstatic int g(void) { return f(); }\n",
+     rules.ORDERS: "`store/d.c:f` `shm/b.c:read_row` `tests/unit/test_b.c:a_b` `lanes/E1` `lanes/#2` `memory/M1`\n",
+     "tests/unit/test_b.c": SPDX + "TEST_WITH_LIMIT(a_b, 9)\n",
+     "tests/model/spin/lanes/configs.txt": "E1|x\n-2|y\n", "tests/model/spin/memory/run.sh": 'set -eu\nX "M1 x" $B\n'},
 ]

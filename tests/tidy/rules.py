@@ -254,6 +254,54 @@ def check_no_locks(tree):
                     yield f"{path}:{line}: {name}"
 
 
+# The page that argues each memory order, and what counts as making one.
+ORDERS = "docs/design/orders.md"
+ACCESS = re.compile(r"\b(?:(?:load|store|cas|exchange|fetch|raise|fence|copy_from|copy_to|zero_in|equal_in)_\w+|"
+                    r"count_own|owner_load|owner_cas|__atomic_\w+)\s*\(")
+PAGE_NAME = re.compile(r"((?:\w+/)+\w+\.(?:[ch]|py)):(\w+)")
+
+
+def accessing_functions(text):
+    """Names of the functions that access shared words, those written on one line too."""
+    lines = code_of(text).split("\n")
+    for name, start, length in c_functions(text):
+        if ACCESS.search("\n".join(lines[start - 1:start + length - 1])):
+            yield name
+    for line in lines:
+        found = re.match(r"[A-Za-z_][^;{}]*?\b(\w+)\s*\([^{}]*\)\s*(\{.*\})\s*$", line)
+        if found and ACCESS.search(found.group(2)):
+            yield found.group(1)
+
+
+def check_orders(tree):
+    """The page of memory orders names every function of shm and store that makes one."""
+    named = set(PAGE_NAME.findall(tree.get(ORDERS, "")))
+    for path, text in tree.items():
+        if ORDERS in tree and floor_of(path) in ("shm", "store") and is_c(path):
+            for name in accessing_functions(text):
+                if (path[len("src/"):], name) not in named:
+                    yield f"{ORDERS}: {path}:{name} accesses shared words and is not named"
+
+
+def has_test(text, name):
+    return re.search(rf"^TEST(?:_WITH_LIMIT)?\({name}\b|^ *(?:async )?def {name}\(", text, flags=re.MULTILINE)
+
+
+def check_pages(tree):
+    """What a design page names as file:function, file:test, or model/configuration is there."""
+    for path, page in tree.items():
+        if not path.startswith("docs/design/"):
+            continue
+        for file, name in sorted(set(PAGE_NAME.findall(page))):
+            text = tree.get(file if file.startswith("tests/") else "src/" + file, "")
+            if not (has_test(text, name) if file.startswith("tests/") else defines(text, name)):
+                yield f"{path}: {file}:{name} is not there"
+        for model, name in sorted(set(re.findall(r"`(index|memory|merged|tables|lanes)/(#?\w+)`", page))):
+            listed = "\n".join(text for file, text in tree.items() if file.startswith(f"{MODELS}{model}/"))
+            if not re.search(rf'^(?:-?{name.lstrip("#")}\||[PX] "{name.lstrip("#")} )', listed, flags=re.MULTILINE):
+                yield f"{path}: the model {model} has no {name}"
+
+
 def check_machine_paths(tree):
     """What is true of one machine only has no place here."""
     places = re.compile(r"(?<![\w.])/(?:work|root|home/\w+)/[\w.]")

@@ -25,7 +25,7 @@
  *   time, with one exception: the caller excludes ltz_close(h) against running
  *   calls on the same handle h. Nothing here is async-signal-safe. No call
  *   ever waits for another process' progress, except ltz_create, ltz_connect,
- *   ltz_list and ltz_destroy, which end at their timeout.
+ *   ltz_exists, ltz_list and ltz_destroy, which end at their timeout.
  *
  * Consistency
  *   Every operation on a key is linearizable across processes. Operations on
@@ -37,10 +37,30 @@
  *   and so the pool, alive. A child made by raw clone() without the libc's
  *   fork handlers gets -ENOTSUP.
  *
- * Memory
- *   Memory is reserved in the address space and taken from the system only as
- *   data comes; running out is -ENOSPC, never a signal. Deleted memory goes
- *   back to the system after about a second.
+ * Crashes, stops, memory: what is promised, and what is not
+ *   Killed, at any instruction: nobody waits for it, nobody sees a value half
+ *   written. A call that had not returned was done or was not, never in part.
+ *   What it held the others give back, the first of it within about a second.
+ *   Stopped (SIGSTOP, a debugger, a frozen container): it stays a member, and
+ *   nobody waits for it. All values remain everybody's to read, replace and
+ *   delete. But the memory of what it wrote is not used again before it goes on
+ *   or dies, nor are a few blocks and the index that it was using: the pool is
+ *   full the sooner. When every member of a pool is stopped, its name stays
+ *   taken and nobody gets in. docs/design/stopped.md has each bound.
+ *   The end of the last member, however it comes, is the end of the pool: it
+ *   is memory, and survives neither that nor the machine.
+ *   Full is -ENOSPC: max_size is reached, or the system or a memory cgroup has
+ *   no more to give. That call changed nothing, and all that needs no memory
+ *   goes on. Memory is asked for before it is written, so no write ends in a
+ *   signal. One read may: a process stopped for more than a second inside
+ *   ltz_get touches, when it goes on, up to 16 MiB that were given back
+ *   meanwhile. At a cgroup's limit, or under strict overcommit, the kernel
+ *   answers that in its own way. Deleted memory goes back after about a second.
+ *   ltz_get of a large value that is replaced faster than it can be copied
+ *   goes on until there is a pause.
+ *   A member that writes into the pool by a wild pointer can spoil what is in
+ *   it. The others check lengths and references before they follow them: the
+ *   worst is a wrong value or -EUCLEAN, not a crash.
  *
  * Signals
  *   The library installs no handler. Its one thread blocks all signals.

@@ -180,6 +180,26 @@ class Pool(_core.Pool, _Mapping):
     Errors: PoolClosedError after close() or destroy(), ReadOnlyError for writes through a
     read-only handle, PoolFullError, SerializationError, CorruptionError. After each the
     pool is as it was before the call.
+
+    What is promised when processes die, stop, or need more memory than there is:
+
+    - A process killed at any moment (SIGKILL, a crash, the OOM killer) makes nobody wait and
+      leaves no value half written. A call of its that had not returned was done, or was not.
+      What it held the others give back, the first of it within about a second.
+    - A process that is stopped (SIGSTOP, a debugger, a frozen container) stays a member, and
+      nobody waits for it. All values remain everybody's to read, replace and delete; but the
+      memory of what it wrote is not used again before it goes on or dies, so the pool is full
+      the sooner. When all of a pool's processes are stopped, its name stays taken and
+      connect() ends with PoolTimeoutError.
+    - A pool is memory and nothing else: it ends with its last process, and with the machine.
+    - PoolFullError: max_size is reached, or the machine or the container has no more to give.
+      That call changed nothing; reading and deleting go on. Memory is asked for before it is
+      used, so no write is answered with SIGBUS. One rare read may be, or by the OOM killer:
+      that of a process which was stopped for more than a second in the middle of it, when
+      the container is at its limit.
+    - Deleted memory goes back to the system after about a second.
+    - Reading a large value that others replace faster than it can be copied goes on until
+      they pause.
     """
 
     __slots__ = ()

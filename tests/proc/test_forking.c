@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* test_forking.c - fork() in a process that uses pools. */
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include "proc.h"
@@ -314,5 +315,49 @@ TEST(a_raw_clone_is_refused)
 	test_wait(child);
 	EXPECT_EQ_INT(set_number(shared.pool, "k", 1), 0);
 	EXPECT_EQ_INT(ltz_exists("forked", shared.dir), 0);
+	ltz_close(shared.pool);
+}
+
+static pid_t *clone_of; /* shared with the parent that makes it */
+
+static void join_and_clone(void *context)
+{
+	struct shared *shared = context;
+	struct ltz_open_options options = options_in(shared->dir);
+	ltz_pool *pool;
+
+	ASSERT_EQ_INT(ltz_connect("forked", &options, &pool), 0);
+	pid_t clone = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+	if (clone == 0)
+		for (;;)
+			pause();
+	*clone_of = clone;
+	test_gate_open(&shared->ready);
+	test_gate_wait(&shared->go);
+}
+
+/*
+ * A limit: it has a copy of every descriptor, the lock of its parent's row
+ * too, and no handler of ours has run in it. So its parent counts as alive as
+ * long as it lives and does not exec. (A forked child that is stopped before
+ * its handlers have run is the same, for as long as it is stopped.)
+ */
+TEST(a_raw_clone_keeps_its_dead_parent_s_row)
+{
+	struct shared shared = { .dir = test_directory() };
+	struct ltz_open_options options = options_in(shared.dir);
+	pid_t child;
+
+	clone_of = mmap(NULL, sizeof *clone_of, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_TRUE(clone_of != MAP_FAILED);
+	test_gate_init(&shared.ready);
+	test_gate_init(&shared.go);
+	ASSERT_EQ_INT(ltz_create("forked", &options, &shared.pool), 0);
+	child = test_fork(join_and_clone, &shared);
+	test_gate_wait(&shared.ready);
+	test_kill(child);
+	EXPECT_EQ_U64(count_members(shared.pool), 2);
+	ASSERT_OK(kill(*clone_of, SIGKILL));
+	POLL_UNTIL(count_members(shared.pool) == 1);
 	ltz_close(shared.pool);
 }

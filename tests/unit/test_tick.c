@@ -308,6 +308,23 @@ TEST(what_a_stopped_member_wrote_is_in_use_until_it_is_dead)
 	EXPECT_CLEAN(mem);
 }
 
+/* Only a stopped owner keeps it: one that merely does nothing has its service thread. */
+TEST(an_idle_owner_gives_back_what_others_delete)
+{
+	struct ltz_mem *mem = pool_new(16 * MIB, 0), *idle = pool_join_again(mem);
+	static const char value[3000];
+
+	for (uint64_t i = 0; i < 1000; i++)
+		ASSERT_EQ_INT(put_number(idle, i, value, sizeof(value)), 0);
+	for (uint64_t i = 0; i < 1000; i++)
+		ASSERT_EQ_INT(drop_number(mem, i), 0);
+	pool_tick(mem, 3);
+	EXPECT_TRUE(pool_counts(mem).slab > 0);
+	pool_tick(idle, 3);
+	EXPECT_EQ_U64(pool_counts(mem).slab + pool_counts(mem).claimed, 0);
+	EXPECT_CLEAN(mem);
+}
+
 TEST(one_member_is_janitor_and_another_takes_over)
 {
 	struct ltz_mem *mem = pool_new(16 * MIB, 0), *other = pool_join_again(mem), *dead;

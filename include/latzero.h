@@ -106,6 +106,10 @@ enum ltz_outcome {
  *               is another user's
  *   -ENOTSUP    this process is a raw clone of one that uses latzero
  *   -EPROTO     the listener does not speak this version of latzero
+ *   -EBADMSG    a record failed its tag: changed by someone without the key.
+ *               From every call that reads a value or carries one on: get, pop,
+ *               add, expire, and set with LTZ_KEEP_TTL. Set and delete still work
+ *               on the key, and all other keys are as before
  */
 
 /* One line for a result, static, never NULL. Any thread. */
@@ -128,6 +132,8 @@ typedef struct ltz_pool ltz_pool;
 enum ltz_open_flags {
 	LTZ_READONLY = 1u << 0, /* connect: every writing call gives -EROFS; data is mapped read-only */
 	LTZ_NO_PICKLE = 1u << 1, /* create: a property of the pool that every member can read          */
+	LTZ_AUTH = 1u << 2,
+	LTZ_ENCRYPTION = 1u << 3,
 };
 
 struct ltz_open_options {

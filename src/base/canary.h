@@ -22,6 +22,9 @@ enum ltz_canary {
 	CANARY_NO_SWEEP,     /* shm/adopt.c: an adopted extent is not swept             */
 	CANARY_HEAD_FIRST,   /* shm/granule.c: the head of an extent goes before its parts */
 	CANARY_NO_PUNCH,     /* shm/granule.c: a torn down granule keeps its memory     */
+	CANARY_NO_AAD,       /* store/seal_box.c: nothing binds a record to its place   */
+	CANARY_FORK_SEALS,   /* sys/memory.c: a forked child has its parent's prefix    */
+	CANARY_TAG_CUT,      /* store/seal_mac.c: four bytes of a tag are compared      */
 };
 
 extern unsigned ltz__canary; /* the rule that is broken; defined by the test */

@@ -39,10 +39,10 @@ static const struct line lines[] = {
 	{ -EROFS, "this handle is read-only" },
 	{ -EACCES, "the rendezvous directory or the listener is not safe to use" },
 	{ -EPROTO, "the listener does not speak this version of latzero" },
+	{ -EBADMSG, "a record failed its tag: changed by someone without the key" },
 	/* what the system may say on the way */
 	{ -EAGAIN, "try again" },
 	{ -EBADF, "bad file descriptor" },
-	{ -EBADMSG, "a message or record fails its check" },
 	{ -EBUSY, "no room for another member" },
 	{ -ECONNREFUSED, "nobody listens" },
 	{ -ECONNRESET, "the other side went away" },

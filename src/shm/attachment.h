@@ -104,7 +104,9 @@ struct ltz_mem {
 	uint32_t ref_bits;
 	bool fences;                /* fence by ourselves, no membarrier */
 	bool readonly;
+	bool hidden_names;          /* records are kept under marks of their keys (store/seal.h) */
 	int64_t clock_offset_ns;
+	struct ltz_seal *seal;      /* the store floor's; NULL in an open pool */
 
 	struct ltz_lane lane[SHM_LANES];
 

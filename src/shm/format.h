@@ -267,6 +267,7 @@ enum record_flags {
 	REC_EXPIRES = 1, /* the expiry word is there */
 	REC_LONG    = 2, /* the value size word is there; meta's is 0 */
 	REC_ALIGNED = 4,
+	REC_LARGE   = 8, /* a sealed value in the form for large ones (store/seal.h) */
 };
 #define REC_ALIGN_FROM 4096u /* values of that size and more are aligned */
 

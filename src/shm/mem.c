@@ -14,6 +14,7 @@
 #include "sys/fault.h"
 #include "sys/sys.h"
 
+#include <latzero.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -189,13 +190,17 @@ static void derive(struct ltz_mem *mem)
 	mem->fences = g->flags & SHM_FENCES;
 	if (!ltz__mem_same_clock(mem)) /* until a member tells: by the calendar, which is wrong if it was set meanwhile */
 		ltz__mem_set_now(mem, g->created_ns + (uint64_t)(ltz__sys_unix_ms() - g->created_ms) * 1000000);
+	mem->hidden_names = g->flags & LTZ_ENCRYPTION;
 	ltz__classes_init(mem);
 }
 
-static int join(struct ltz_mem *mem)
+static int join(struct ltz_mem *mem, const struct ltz_mem_options *options)
 {
+	bool locked = mem->geometry.flags & (LTZ_AUTH | LTZ_ENCRYPTION);
 	int result;
 
+	if (locked != (options->pool_key != NULL))
+		return ltz__fail(-EINVAL, locked ? "the pool is locked, and there is no key for it" : "a key for an open pool");
 	if (!mem->fences && ltz__sys_barrier_register() < 0)
 		return ltz__fail(-ENOSYS, "the pool's members use membarrier, which this process may not call (seccomp?)");
 	result = ltz__member_join(mem);
@@ -243,7 +248,7 @@ int ltz__mem_attach(int fd, const struct ltz_mem_options *options, struct ltz_me
 		result = map(mem, size, options->readonly);
 	if (result >= 0) {
 		derive(mem);
-		result = join(mem);
+		result = join(mem, options);
 	}
 	if (result < 0) {
 		undo(mem);

@@ -13,11 +13,18 @@
 
 struct ltz_mem;
 
+#define LTZ_MEM_KEY_BYTES 32
+
 struct ltz_mem_options {
 	uint64_t max_size_bytes; /* make only; 0: as the system allows                       */
 	uint32_t pool_flags;     /* make only; stored in the header, see ltz_open_flags       */
 	const char *name;        /* make only; stored in the header for people                */
 	bool readonly;           /* attach only                                               */
+	/*
+	 * attach: the pool's key, LTZ_MEM_KEY_BYTES; NULL: an open pool. Only the
+	 * store floor uses it, and while it attaches; it stays the caller's.
+	 */
+	const uint8_t *pool_key;
 	uint32_t min_buckets_log2; /* make only; 0: the usual; tests force small tables       */
 };
 
@@ -31,6 +38,7 @@ int ltz__mem_make(const struct ltz_mem_options *options);
  * Joins the memory behind fd: checks seals, size and geometry, re-opens it
  * for a lock of its own, maps it, takes a row. fd stays the caller's and is
  * not kept. -EUCLEAN: damaged or of another version. -EBUSY: no row is free.
+ * -EINVAL: a key for an open pool, or none for another.
  */
 int ltz__mem_attach(int fd, const struct ltz_mem_options *options, struct ltz_mem **out);
 

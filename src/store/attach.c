@@ -4,6 +4,7 @@
 #include "shm/slab.h"
 #include "store/map.h"
 #include "store/resize.h"
+#include "store/seal.h"
 #include "store/tick.h"
 
 #include <errno.h>
@@ -22,6 +23,14 @@ static int make_first_table(struct ltz_mem *mem)
 	return ltz__table_first(mem, lane);
 }
 
+static int make_seal(struct ltz_mem *mem, const uint8_t *pool_key)
+{
+	uint8_t id[16];
+
+	ltz__mem_id(mem, id);
+	return ltz__seal_new(&mem->seal, pool_key, id, mem->hidden_names);
+}
+
 int ltz__map_attach(int fd, const struct ltz_mem_options *options, struct ltz_mem **out)
 {
 	struct ltz_mem *mem;
@@ -30,7 +39,9 @@ int ltz__map_attach(int fd, const struct ltz_mem_options *options, struct ltz_me
 	if (result < 0)
 		return result;
 	mem->index = &index_ops;
-	result = ltz__tick_init(mem);
+	result = options->pool_key ? make_seal(mem, options->pool_key) : 0;
+	if (result == 0)
+		result = ltz__tick_init(mem);
 	if (result == 0 && !mem->readonly)
 		result = make_first_table(mem);
 	if (result < 0) {
@@ -44,11 +55,13 @@ int ltz__map_attach(int fd, const struct ltz_mem_options *options, struct ltz_me
 void ltz__map_detach(struct ltz_mem *mem)
 {
 	ltz__tick_deinit(mem);
+	ltz__seal_free(mem->seal);
 	ltz__mem_detach(mem);
 }
 
 void ltz__map_abandon(struct ltz_mem *mem)
 {
 	ltz__tick_deinit(mem);
+	ltz__seal_free(mem->seal);
 	ltz__mem_abandon(mem);
 }

@@ -8,6 +8,7 @@
 #include "base/canary.h"
 #include "store/due.h"
 #include "store/resize.h"
+#include "store/seal.h"
 #include "sys/fault.h"
 
 #include <errno.h>
@@ -22,15 +23,15 @@ static void announce_expiry(struct ltz_mem *mem, uint64_t ref, uint64_t expires_
 		due_announce(place.extent, expires_ms);
 }
 
-LTZ_INLINE void fill(struct ltz_edit *edit, const struct ltz_content *content, unsigned flags)
+/* The record's words and key. Returns where the value goes. */
+LTZ_INLINE uint8_t *put_words(struct ltz_edit *edit, const struct ltz_content *content, unsigned flags)
 {
 	struct shm_record *rec = at_ref(edit->mem, edit->block.ref);
 	const struct ltz_hkey *key = edit->key;
 	uint64_t offset = sizeof(*rec);
 	uint8_t *bytes = (uint8_t *)rec;
 
-	store_relaxed(&rec->meta, meta_make(key->size, key->type, flags, content->type,
-	                                    flags & REC_LONG ? 0 : (uint32_t)content->size));
+	store_relaxed(&rec->meta, record_meta(flags, key, content));
 	if (unlikely(flags)) {
 		if (flags & REC_EXPIRES) {
 			store_relaxed((uint64_t *)(bytes + offset), content->expires_ms);
@@ -41,9 +42,15 @@ LTZ_INLINE void fill(struct ltz_edit *edit, const struct ltz_content *content, u
 			offset += 8;
 		}
 	}
-	copy_to_pool(bytes + offset, key->data, key->size);
-	copy_to_pool(bytes + value_offset(flags, offset + key->size), content->data, content->size);
-	edit->version = lane_version(edit->mem, edit->lane);
+	copy_to_pool(bytes + offset, hkey_data(key), key->size);
+	return bytes + value_offset(flags, offset + key->size);
+}
+
+/* The content is there: version, then the expiry's announcement. */
+LTZ_INLINE void complete(struct ltz_edit *edit, const struct ltz_content *content, unsigned flags)
+{
+	struct shm_record *rec = at_ref(edit->mem, edit->block.ref);
+
 	LTZ_CRASH_POINT("store.filled");
 	/* step 5; release: content before version. pairs with: store/read.c:try_slot */
 	store_release(&rec->version, edit->version);
@@ -54,22 +61,63 @@ LTZ_INLINE void fill(struct ltz_edit *edit, const struct ltz_content *content, u
 	}
 }
 
+/* A block for it. -ENOSPC. */
+LTZ_INLINE int alloc(struct ltz_edit *edit, const struct ltz_content *content, unsigned flags)
+{
+	uint64_t bytes = record_bytes(flags, edit->key->size, content->size);
+
+	if (unlikely(bytes < content->size))
+		return -ENOSPC;
+	return ltz__block_alloc(edit->mem, edit->lane, bytes, flags & REC_EXPIRES, &edit->block);
+}
+
+/* In a sealed pool: the tag covers the version too, so that is taken first. */
+static LTZ_NOINLINE int fill_sealed(struct ltz_edit *edit, const struct ltz_content *content)
+{
+	struct ltz_seal *seal = edit->mem->seal;
+	struct ltz_content area; /* the content as the record's words describe it */
+	struct ltz_look look;
+	unsigned flags;
+	uint8_t *to;
+	int result = ltz__seal_layout(seal, edit->key, content, &area, &flags);
+
+	if (result < 0)
+		return result;
+	flags |= record_flags_for(&area);
+	result = alloc(edit, &area, flags);
+	if (result < 0)
+		return result;
+	look = (struct ltz_look){.meta = record_meta(flags, edit->key, &area), .expires_ms = area.expires_ms, .size = area.size};
+	to = put_words(edit, &area, flags);
+	edit->version = lane_version(edit->mem, edit->lane);
+	result = ltz__seal_put(seal, edit->key, content, &look, edit->version, to);
+	if (result < 0) {
+		ltz__block_free(edit->mem, edit->lane, edit->block.ref);
+		edit->block.ref = 0;
+		return result;
+	}
+	complete(edit, &area, flags);
+	return 0;
+}
+
 int ltz__edit_fill(struct ltz_edit *edit, const struct ltz_content *content)
 {
-	unsigned flags = record_flags_for(content);
-	uint64_t bytes = record_bytes(flags, edit->key->size, content->size);
+	unsigned flags;
 	int result;
 
 	if (unlikely(edit->block.ref)) {
 		ltz__block_free(edit->mem, edit->lane, edit->block.ref);
 		edit->block.ref = 0;
 	}
-	if (unlikely(bytes < content->size))
-		return -ENOSPC;
-	result = ltz__block_alloc(edit->mem, edit->lane, bytes, flags & REC_EXPIRES, &edit->block);
+	if (unlikely(edit->mem->seal))
+		return fill_sealed(edit, content);
+	flags = record_flags_for(content);
+	result = alloc(edit, content, flags);
 	if (unlikely(result < 0))
 		return result;
-	fill(edit, content, flags);
+	copy_to_pool(put_words(edit, content, flags), content->data, content->size);
+	edit->version = lane_version(edit->mem, edit->lane);
+	complete(edit, content, flags);
 	return 0;
 }
 

@@ -28,7 +28,7 @@ static uint64_t sweep_block(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t
 	fence_acquire();
 	if (load_acquire(&rec->version) != version)
 		return look.expires_ms; /* in other hands meanwhile: look again soon */
-	hkey_init(mem, &key, meta_key_type(meta), key_copy, meta_key_size(meta));
+	hkey_init_stored(mem, &key, meta_key_type(meta), key_copy, meta_key_size(meta));
 	if (ltz__map_expel(mem, lane, &key, ref, now) != 0)
 		return now + DUE_SWEEP_LATE; /* not yet published, or of a dead writer: adoption settles that */
 	LTZ_CRASH_POINT("store.expelled");

@@ -4,6 +4,7 @@
 
 #include "shm/lane.h"
 #include "store/edit.h"
+#include "store/seal.h"
 #include "store/tick.h"
 
 #include <errno.h>
@@ -18,6 +19,22 @@ static uint64_t expiry_after(const struct ltz_mem *mem, uint64_t ttl_ms)
 }
 
 static const uint8_t *old_value(const struct ltz_old *old) { return (const uint8_t *)old->record + old->look.value_offset; }
+
+/*
+ * The present value to buf, if it has the room; look: its size and type. 0,
+ * LTZ_TRUNCATED, or a failure: it is a tampered record, of which nothing may
+ * be carried on.
+ */
+static int read_old(const struct ltz_edit *edit, const struct ltz_old *old, void *buf, size_t capacity, struct ltz_look *look)
+{
+	*look = old->look;
+	if (unlikely(edit->mem->seal))
+		return ltz__seal_read(edit->mem->seal, edit->key, old->record, old->version, look, buf, capacity);
+	if (look->size > capacity)
+		return LTZ_TRUNCATED;
+	copy_from_pool(buf, old_value(old), look->size);
+	return 0;
+}
 
 static int with_lane(struct ltz_mem *mem, struct ltz_edit *edit, int (*run)(struct ltz_edit *edit))
 {
@@ -62,8 +79,16 @@ static enum edit_verdict decide_set(struct ltz_edit *edit, const struct ltz_old 
 	if (((flags & LTZ_NX) && old) || ((flags & LTZ_XX) && !old) ||
 	    ((flags & LTZ_IF_VERSION) && present != set->options->if_version))
 		return stop(edit, LTZ_REFUSED);
-	if (flags & LTZ_KEEP_TTL)
+	if (flags & LTZ_KEEP_TTL) {
 		set->content.expires_ms = old ? old->look.expires_ms : SHM_NEVER;
+		if (old && edit->mem->seal) { /* do not seal an expiry that somebody else put there */
+			struct ltz_look look;
+			int result = read_old(edit, old, NULL, 0, &look);
+
+			if (result < 0)
+				return stop(edit, result);
+		}
+	}
 	if (edit->block.ref && set->filled_expiry == set->content.expires_ms)
 		return EDIT_PUT;
 	set->filled_expiry = set->content.expires_ms;
@@ -140,17 +165,19 @@ struct pop {
 static enum edit_verdict decide_pop(struct ltz_edit *edit, const struct ltz_old *old)
 {
 	struct pop *pop = edit->context;
+	struct ltz_look look;
+	int result;
 
 	if (!old)
 		return stop(edit, LTZ_NOT_FOUND);
+	result = read_old(edit, old, pop->buf, pop->capacity, &look);
+	if (result < 0)
+		return stop(edit, result);
 	pop->item = (ltz_item){
-		.version = old->version, .size = old->look.size, .type = (uint8_t)meta_type(old->look.meta),
-		.ttl_ms = map_ttl_ms(old->look.expires_ms, ltz__mem_now_ns(edit->mem)),
+		.version = old->version, .size = look.size, .type = (uint8_t)meta_type(look.meta),
+		.ttl_ms = map_ttl_ms(look.expires_ms, ltz__mem_now_ns(edit->mem)),
 	};
-	if (old->look.size > pop->capacity)
-		return stop(edit, LTZ_TRUNCATED);
-	copy_from_pool(pop->buf, old_value(old), old->look.size);
-	return EDIT_DELETE;
+	return result == 0 ? EDIT_DELETE : stop(edit, result);
 }
 
 int ltz__map_pop(struct ltz_mem *mem, const struct ltz_hkey *key, void *buf, size_t capacity, ltz_item *item)
@@ -197,13 +224,16 @@ struct add {
 	uint8_t bytes[8];
 };
 
-static bool read_number(const struct ltz_old *old, ltz_number *number)
+/* 0, LTZ_MISMATCH, or a failure. */
+static int read_number(const struct ltz_edit *edit, const struct ltz_old *old, ltz_number *number)
 {
-	number->type = (uint8_t)meta_type(old->look.meta);
-	if (old->look.size != 8 || (number->type != LTZ_INT64 && number->type != LTZ_FLOAT64))
-		return false;
-	copy_from_pool(&number->as, old_value(old), 8);
-	return true;
+	struct ltz_look look;
+	int result = read_old(edit, old, &number->as, sizeof(number->as), &look);
+
+	number->type = (uint8_t)meta_type(look.meta);
+	if (result < 0)
+		return result;
+	return look.size == 8 && (number->type == LTZ_INT64 || number->type == LTZ_FLOAT64) ? 0 : LTZ_MISMATCH;
 }
 
 static double as_double(ltz_number n) { return n.type == LTZ_FLOAT64 ? n.as.f64 : (double)n.as.i64; }
@@ -226,9 +256,11 @@ static enum edit_verdict decide_add(struct ltz_edit *edit, const struct ltz_old 
 	struct ltz_content content = {.data = add->bytes, .size = 8, .expires_ms = SHM_NEVER};
 
 	if (old) {
-		add->type = (uint8_t)meta_type(old->look.meta);
-		if (!read_number(old, &present))
-			return stop(edit, LTZ_MISMATCH);
+		int result = read_number(edit, old, &present);
+
+		add->type = present.type;
+		if (result)
+			return stop(edit, result);
 		content.expires_ms = old->look.expires_ms;
 	}
 	if (!sum_of(present, add->by, &add->sum))
@@ -269,7 +301,7 @@ static enum edit_verdict decide_expire(struct ltz_edit *edit, const struct ltz_o
 	/* the record is copied: expiry is immutable in a block */
 	content = (struct ltz_content){
 		.data = old_value(old), .size = old->look.size, .type = (uint8_t)meta_type(old->look.meta),
-		.expires_ms = *expires_ms,
+		.expires_ms = *expires_ms, .from = old,
 	};
 	return put_content(edit, &content);
 }

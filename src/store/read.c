@@ -8,6 +8,7 @@
  * restart; only restarts without end mean damage.
  */
 #include "store/map.h"
+#include "store/seal.h"
 #include "store/table.h"
 
 #include <errno.h>
@@ -22,7 +23,14 @@ struct answer {
 	struct ltz_look look;
 };
 
-enum { MINE, OTHER, GARBAGE };
+/* In a sealed pool. A bad tag is an answer like any other: it counts once the record was found unchanged. */
+static LTZ_NOINLINE int read_sealed(const struct ltz_mem *mem, const struct ltz_hkey *key, const struct shm_record *rec, struct answer *out)
+{
+	int result = ltz__seal_read(mem->seal, key, rec, out->version, &out->look, out->buf, out->capacity);
+
+	out->truncated = result == LTZ_TRUNCATED;
+	return result < 0 ? result : HIT;
+}
 
 /*
  * A reader that was stopped in the middle may find that the memory was given
@@ -41,57 +49,65 @@ static LTZ_NOINLINE void copy_pieces(uint8_t *to, const struct shm_record *rec, 
 		copy_from_pool(to + at, from + at, size - at < PIECE ? size - at : PIECE);
 }
 
-/* G6, after G5: reads the key; if it is ours, copies the value. Nothing of it counts before validation. */
-LTZ_INLINE int read_record(const struct ltz_hkey *key, const struct shm_record *rec, uint64_t room, struct answer *out)
+/*
+ * G6: reads the key; if it is ours, copies the value. HIT, MISS (another's),
+ * RESTART (no record), or a failure; nothing of it counts before validation.
+ */
+LTZ_INLINE int read_record(const struct ltz_mem *mem, const struct ltz_hkey *key, const struct shm_record *rec,
+                           uint64_t room, struct answer *out)
 {
 	/* acquire: the content belongs to the version read before, or is found stale by its re-read */
 	if (unlikely(!record_look(rec, room, load_acquire(&rec->meta), &out->look)))
-		return GARBAGE;
+		return RESTART;
 	if (unlikely(!record_has_key(rec, &out->look, key)))
-		return OTHER;
+		return MISS;
+	if (unlikely(mem->seal))
+		return read_sealed(mem, key, rec, out);
 	out->truncated = out->look.size > out->capacity;
 	if (unlikely(out->truncated))
-		return MINE;
+		return HIT;
 	if (likely(out->look.size <= PIECE))
 		copy_from_pool(out->buf, (const uint8_t *)rec + out->look.value_offset, out->look.size);
 	else
 		copy_pieces(out->buf, rec, out);
-	return MINE;
+	return HIT;
 }
 
-/* G3: is the record that is being inserted ours? HIT (to be validated by the root), MISS: go on with the slots. */
+/* G3: is the record that is being inserted ours? HIT or a failure (to be validated by the root), MISS: go on with the slots. */
 static LTZ_NOINLINE int try_pending(const struct ltz_mem *mem, const struct ltz_hkey *key, const struct shm_bucket *bucket,
                                     uint64_t a, struct answer *out)
 {
 	uint64_t b = load_acquire(&bucket->ctrl.b), ref = b & mem->ref_mask, room = ref_room(mem, ref);
 	const struct shm_record *rec = at_ref(mem, ref);
+	int result;
 
 	if (((b ^ key->word) & mem->tag_mask) || room < sizeof(*rec))
 		return MISS;
 	out->version = load_acquire(&rec->version);
-	if (read_record(key, rec, room, out) != MINE)
+	result = read_record(mem, key, rec, room, out);
+	if (result == MISS || result == RESTART)
 		return MISS; /* another key's: needs no validation */
 	fence_acquire();
-	return load_acquire(&bucket->ctrl.a) == a ? HIT : RESTART;
+	return load_acquire(&bucket->ctrl.a) == a ? result : RESTART;
 }
 
-/* G5 to G7 for a slot word with our hash bits. HIT, MISS (another key's), RESTART. */
+/* G5 to G7 for a slot word with our hash bits. HIT, MISS (another key's), RESTART, or a failure. */
 LTZ_INLINE int try_slot(const struct ltz_mem *mem, const struct ltz_hkey *key, const uint64_t *slot, uint64_t word, struct answer *out)
 {
 	uint64_t ref = word & mem->ref_mask, room = ref_room(mem, ref);
 	const struct shm_record *rec = at_ref(mem, ref);
-	int whose;
+	int result;
 
 	if (unlikely(room < sizeof(*rec)))
 		return RESTART;
-	out->version = load_acquire(&rec->version); /* G5. pairs with: store/edit.c:fill */
-	whose = read_record(key, rec, room, out);
+	out->version = load_acquire(&rec->version); /* G5. pairs with: store/edit.c:complete */
+	result = read_record(mem, key, rec, room, out);
 	fence_acquire();
 	if (unlikely((load_acquire(slot) & ~SLOT_FROZEN) != word)) /* G7: slot, then version */
 		return RESTART;
-	if (unlikely(load_acquire(&rec->version) != out->version || !out->version || whose == GARBAGE))
+	if (unlikely(load_acquire(&rec->version) != out->version || !out->version))
 		return RESTART; /* version 0: freed, or a page that was given back */
-	return whose == MINE ? HIT : MISS;
+	return result;
 }
 
 /* G4 over one bucket or line. MISS: go on. */

@@ -13,15 +13,31 @@
 #include "base/hash.h"
 #include "shm/attachment.h"
 
-/* A key, hashed for one pool. */
+#define HIDDEN_KEY_TYPE 0u  /* of keys in pools with hidden names; no key of a caller has it */
+#define HIDDEN_KEY_BYTES 16u
+
+/*
+ * A key, hashed for one pool. data, size and type are those that lie in the
+ * pool. In one with hidden names that is a mark made from the key
+ * (store/seal.h); the key itself is then beside it.
+ */
 struct ltz_hkey {
-	const void *data;
+	const void *data; /* NULL, of a hidden name: mark (no pointer: a key may be copied) */
 	uint32_t size;
 	uint8_t type;
 	uint64_t meta; /* the bits of a record's meta word under META_KEY_MASK */
 	uint64_t hash;
 	uint64_t word; /* a slot word for it with ref 0 */
+
+	/* hidden names only */
+	const void *name;
+	uint32_t name_size;
+	uint8_t name_type;
+	uint8_t mark[HIDDEN_KEY_BYTES];
 };
+
+/* The key's bytes in the pool. (NULL too for an empty key, of which nobody reads a byte.) */
+LTZ_INLINE const void *hkey_data(const struct ltz_hkey *k) { return k->data ? k->data : k->mark; }
 
 #define SLOT_FROZEN (UINT64_C(1) << 63)
 #define SLOT_RECORD (UINT64_C(1) << 62)
@@ -33,7 +49,8 @@ LTZ_INLINE uint64_t slot_word(const struct ltz_mem *mem, uint64_t hash, uint64_t
 	return SLOT_RECORD | hash >> (64 - hash_bits(mem)) << mem->ref_bits | ref;
 }
 
-LTZ_INLINE void hkey_init(const struct ltz_mem *mem, struct ltz_hkey *k, unsigned type, const void *data, uint32_t size)
+/* From the bytes that lie in the pool. */
+LTZ_INLINE void hkey_init_stored(const struct ltz_mem *mem, struct ltz_hkey *k, unsigned type, const void *data, uint32_t size)
 {
 	k->data = data;
 	k->size = size;
@@ -43,12 +60,27 @@ LTZ_INLINE void hkey_init(const struct ltz_mem *mem, struct ltz_hkey *k, unsigne
 	k->word = slot_word(mem, k->hash, 0);
 }
 
+/* In a pool with hidden names: marks the key, then as above. */
+void ltz__hkey_hide(const struct ltz_mem *mem, struct ltz_hkey *k, unsigned type, const void *data, uint32_t size);
+
+/* From a key as callers know it. */
+LTZ_INLINE void hkey_init(const struct ltz_mem *mem, struct ltz_hkey *k, unsigned type, const void *data, uint32_t size)
+{
+	if (unlikely(mem->hidden_names))
+		ltz__hkey_hide(mem, k, type, data, size);
+	else
+		hkey_init_stored(mem, k, type, data, size);
+}
+
+struct ltz_old; /* store/edit.h */
+
 /* What is to be written. */
 struct ltz_content {
 	const void *data;
 	uint64_t size;
 	uint64_t expires_ms; /* pool's clock; SHM_NEVER */
 	uint8_t type;
+	const struct ltz_old *from; /* not NULL, in a sealed pool: this record's value, instead of data, size and type */
 };
 
 /* What a record says, as read once. */
@@ -106,11 +138,16 @@ LTZ_INLINE uint64_t record_bytes(unsigned flags, uint32_t key_size, uint64_t siz
 	return value_offset(flags, record_key_offset(flags) + key_size) + size;
 }
 
+LTZ_INLINE uint64_t record_meta(unsigned flags, const struct ltz_hkey *key, const struct ltz_content *content)
+{
+	return meta_make(key->size, key->type, flags, content->type, flags & REC_LONG ? 0 : (uint32_t)content->size);
+}
+
 /* Is the record's key this one? Its meta word was read; bounds were checked by record_look. */
 LTZ_INLINE bool record_has_key(const struct shm_record *rec, const struct ltz_look *look, const struct ltz_hkey *key)
 {
 	return (look->meta & META_KEY_MASK) == key->meta &&
-	       equal_in_pool((const uint8_t *)rec + look->key_offset, key->data, key->size);
+	       equal_in_pool((const uint8_t *)rec + look->key_offset, hkey_data(key), key->size);
 }
 
 #endif

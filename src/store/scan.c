@@ -8,9 +8,11 @@
  * there all the time is in exactly one step, whatever the table's size is by
  * then: bucket numbers are leading hash bits, which every size keeps in order.
  */
+#include "guard/wipe.h"
 #include "shm/granule.h"
 #include "shm/slab.h"
 #include "store/map.h"
+#include "store/seal.h"
 #include "store/table.h"
 #include "sys/fault.h"
 
@@ -25,6 +27,8 @@ struct out {
 	size_t found;
 	const ltz_key *prefix;
 	uint64_t now_ms;
+	bool stored;   /* the keys as they lie in the pool, of hidden names the marks; nothing is opened */
+	uint8_t *name; /* else, in a sealed pool: LTZ_KEY_MAX bytes for one key */
 };
 
 /* One bucket's place in hash order. last: its last position. */
@@ -40,38 +44,62 @@ static bool in_range(const struct ltz_mem *mem, uint64_t word, const struct rang
 	return position >= range->from && position <= range->last;
 }
 
-static bool has_prefix(const struct shm_record *rec, const struct ltz_look *look, const ltz_key *prefix)
+/* key: in the pool or private. */
+static bool has_prefix(const struct ltz_scan_entry *entry, const uint8_t *key, const ltz_key *prefix)
 {
-	return !prefix || (meta_key_type(look->meta) == prefix->type && meta_key_size(look->meta) >= prefix->size &&
-	                   equal_in_pool((const uint8_t *)rec + look->key_offset, prefix->data, prefix->size));
+	return !prefix || (entry->type == prefix->type && entry->size >= prefix->size && equal_in_pool(key, prefix->data, prefix->size));
 }
 
-/* Appends one key; what it wrote counts only after the bucket was validated. 0, RESTART. */
+/*
+ * The key of a record and where it lies. 0; LTZ_NOT_FOUND: the record is none
+ * that a scan shows, as it was tampered with; or a failure.
+ */
+static int key_at(struct ltz_mem *mem, const struct out *out, const struct shm_record *rec, uint64_t version,
+                  const struct ltz_look *look, struct ltz_scan_entry *entry, const uint8_t **key)
+{
+	int result;
+
+	entry->version = version;
+	entry->size = meta_key_size(look->meta);
+	entry->type = (uint8_t)meta_key_type(look->meta);
+	*key = (const uint8_t *)rec + look->key_offset;
+	if (likely(!mem->seal || out->stored))
+		return 0;
+	if (!mem->hidden_names && !has_prefix(entry, *key, out->prefix))
+		return 0; /* the caller sees that too; the tag is not worth its time */
+	result = ltz__seal_name(mem->seal, rec, version, look, out->name, &entry->size, &entry->type);
+	*key = out->name;
+	return result == -EBADMSG ? LTZ_NOT_FOUND : result;
+}
+
+/* Appends one key; what it wrote counts only after the bucket was validated. 0, RESTART, or a failure. */
 static int append(struct ltz_mem *mem, struct out *out, const uint64_t *slot, uint64_t word)
 {
 	uint64_t ref = word & mem->ref_mask, room = ref_room(mem, ref), version;
 	const struct shm_record *rec = at_ref(mem, ref);
 	struct ltz_scan_entry entry = {0};
 	struct ltz_look look;
+	const uint8_t *key;
 	size_t bytes;
+	int result;
 
 	if (room < sizeof(*rec))
 		return RESTART;
 	version = load_acquire(&rec->version);
 	if (!version || !record_look(rec, room, load_acquire(&rec->meta), &look))
 		return RESTART;
-	entry.version = version;
-	entry.size = meta_key_size(look.meta);
-	entry.type = (uint8_t)meta_key_type(look.meta);
+	result = key_at(mem, out, rec, version, &look, &entry, &key);
+	if (result < 0)
+		return result;
 	bytes = (sizeof(entry) + entry.size + 7) & ~(size_t)7;
-	if (look.expires_ms > out->now_ms && has_prefix(rec, &look, out->prefix)) {
+	if (result == 0 && look.expires_ms > out->now_ms && has_prefix(&entry, key, out->prefix)) {
 		out->needed += bytes;
 		if (out->used + bytes <= out->capacity) {
 			uint8_t *to = out->buf + out->used;
 
 			memset(to + bytes - 8, 0, 8);
 			memcpy(to, &entry, sizeof(entry));
-			copy_from_pool(to + sizeof(entry), (const uint8_t *)rec + look.key_offset, entry.size);
+			copy_from_pool(to + sizeof(entry), key, entry.size);
 			out->used += bytes;
 			out->found++;
 		}
@@ -182,28 +210,46 @@ static int take_validated(struct ltz_mem *mem, struct out *out, struct range *ra
 	return damage_or_end(mem, -EUCLEAN);
 }
 
-int ltz__map_scan(struct ltz_mem *mem, uint64_t *cursor, size_t count, const ltz_key *prefix,
-                  void *buf, size_t capacity, size_t *used)
+/* Results of ltz_scan. */
+static int scan(struct ltz_mem *mem, struct out *out, uint64_t *cursor, size_t count, size_t *used)
 {
-	struct out out = {.buf = buf, .capacity = capacity, .prefix = prefix, .now_ms = map_now_ms(mem)};
 	struct range range = {.from = *cursor};
 
+	out->now_ms = map_now_ms(mem);
 	do {
-		int result = take_validated(mem, &out, &range);
+		int result = take_validated(mem, out, &range);
 
 		if (result == NO_ROOM) {
-			if (out.used)
+			if (out->used)
 				break;
-			*used = out.needed;
+			*used = out->needed;
 			return LTZ_TRUNCATED;
 		}
 		if (result)
 			return result;
 		range.from = range.last + 1; /* 0: past the end */
-	} while (range.from && out.found < count);
+	} while (range.from && out->found < count);
 	*cursor = range.from;
-	*used = out.used;
+	*used = out->used;
 	return 0;
+}
+
+int ltz__map_scan(struct ltz_mem *mem, uint64_t *cursor, size_t count, const ltz_key *prefix,
+                  void *buf, size_t capacity, size_t *used)
+{
+	struct out out = {.buf = buf, .capacity = capacity, .prefix = prefix};
+	int result;
+
+	if (mem->seal) {
+		out.name = LTZ_PTR_CALL(NULL, calloc(1, LTZ_KEY_MAX));
+		if (!out.name)
+			return -ENOMEM;
+	}
+	result = scan(mem, &out, cursor, count, used);
+	if (mem->seal)
+		ltz__wipe(out.name, LTZ_KEY_MAX);
+	free(out.name);
+	return result;
 }
 
 /* ---- clear and count ------------------------------------------------------------------ */
@@ -216,7 +262,7 @@ static int delete_entries(struct ltz_mem *mem, const uint8_t *buf, size_t used, 
 		int result;
 
 		memcpy(&entry, buf + at, sizeof(entry));
-		hkey_init(mem, &key, entry.type, buf + at + sizeof(entry), entry.size);
+		hkey_init_stored(mem, &key, entry.type, buf + at + sizeof(entry), entry.size);
 		result = ltz__map_delete(mem, &key, 0);
 		if (result < 0)
 			return result;
@@ -234,7 +280,9 @@ int ltz__map_clear(struct ltz_mem *mem, uint64_t *removed)
 	int result = buf ? 0 : -ENOMEM;
 
 	while (result == 0) {
-		result = ltz__map_scan(mem, &cursor, 1000, NULL, buf, capacity, &used);
+		struct out out = {.buf = buf, .capacity = capacity, .stored = true};
+
+		result = scan(mem, &out, &cursor, 1000, &used);
 		if (result == LTZ_TRUNCATED) {
 			uint8_t *more = LTZ_PTR_CALL(NULL, realloc(buf, used));
 

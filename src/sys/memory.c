@@ -23,6 +23,7 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "base/canary.h"
 #include "sys/call.h"
 
 #ifndef MFD_NOEXEC_SEAL
@@ -112,6 +113,22 @@ int ltz__sys_map(int fd, uint64_t offset, uint64_t size_bytes, bool writable, vo
 	result = LTZ_CALL(madvise(at, size_bytes, MADV_DONTFORK));
 	if (result == 0)
 		result = LTZ_CALL(madvise(at, size_bytes, MADV_DONTDUMP));
+	if (result < 0) {
+		munmap(at, size_bytes);
+		return (int)result;
+	}
+	*address = at;
+	return 0;
+}
+
+int ltz__sys_map_unforked(uint64_t size_bytes, void **address)
+{
+	void *at = LTZ_PTR_CALL(MAP_FAILED, mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	long result;
+
+	if (at == MAP_FAILED)
+		return -errno;
+	result = LTZ_CALL(madvise(at, size_bytes, canary(CANARY_FORK_SEALS) ? MADV_NORMAL : MADV_WIPEONFORK));
 	if (result < 0) {
 		munmap(at, size_bytes);
 		return (int)result;

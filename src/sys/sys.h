@@ -34,6 +34,8 @@ int ltz__sys_reopen(int fd);
  * fork, not dumped. writable false: read-only. Returns 0 and *address.
  */
 int ltz__sys_map(int fd, uint64_t offset, uint64_t size_bytes, bool writable, void **address);
+/* Zeroed private memory that a forked child, however it was made, finds zeroed again. */
+int ltz__sys_map_unforked(uint64_t size_bytes, void **address);
 void ltz__sys_unmap(void *address, uint64_t size_bytes);
 
 /* Backs [offset, offset + size) with zeroed memory where it has none. -ENOSPC or -ENOMEM: none left. */

@@ -440,10 +440,11 @@ static void operate(void)
 	}
 }
 
-TEST_WITH_LIMIT(random_operations_agree_with_a_dictionary, 3600)
+static void agree_in(uint32_t kind)
 {
 	uint64_t end = end_of_run(3), seed = seed_of_run(), resizes;
 
+	pool_kind = kind;
 	m.random = seed;
 	m.range = 30;
 	m.offset_ns = 1000 * SECOND_NS;
@@ -473,3 +474,7 @@ TEST_WITH_LIMIT(random_operations_agree_with_a_dictionary, 3600)
 	check_pool(some_member());
 	EXPECT_EQ_U64(pool_counts(some_member()).slab + pool_counts(some_member()).run, 0);
 }
+
+TEST_WITH_LIMIT(random_operations_agree_with_a_dictionary, 3600) { agree_in(0); }
+TEST_WITH_LIMIT(in_a_locked_pool_too, 3600) { agree_in(LTZ_AUTH); }
+TEST_WITH_LIMIT(in_an_encrypted_pool_too, 3600) { agree_in(LTZ_AUTH | LTZ_ENCRYPTION); }

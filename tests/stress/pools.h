@@ -32,10 +32,16 @@
 
 /* ---- making, joining, leaving ------------------------------------------------------- */
 
+/* The kind of pools that are made and joined from now on: 0, LTZ_AUTH, LTZ_ENCRYPTION. */
+static uint32_t pool_kind;
+static const uint8_t pool_key[LTZ_MEM_KEY_BYTES] = "SENTINEL of the key of the pool";
+
 /* log2: buckets of the smallest table; 0: as users have it. */
 static inline int pool_make(uint64_t max_size_bytes, unsigned log2)
 {
-	struct ltz_mem_options options = { .max_size_bytes = max_size_bytes, .name = "test", .min_buckets_log2 = log2 };
+	struct ltz_mem_options options = {
+		.max_size_bytes = max_size_bytes, .name = "test", .min_buckets_log2 = log2, .pool_flags = pool_kind,
+	};
 	int fd = ltz__mem_make(&options);
 
 	ASSERT_OK(fd);
@@ -67,7 +73,7 @@ static inline void pool_forget(struct ltz_mem *mem)
 
 static inline struct ltz_mem *pool_join(int fd)
 {
-	struct ltz_mem_options options = { 0 };
+	struct ltz_mem_options options = { .pool_key = pool_kind ? pool_key : NULL };
 	struct ltz_mem *mem = NULL;
 
 	ASSERT_OK(ltz__map_attach(fd, &options, &mem));

@@ -14,6 +14,7 @@
 #include "shm/slab.h"
 #include "store/due.h"
 #include "store/map.h"
+#include "store/seal.h"
 #include "store/tick.h"
 #include "store/table.h"
 #include "sys/sys.h"
@@ -198,12 +199,25 @@ static bool due_is_late(const struct check *check, uint64_t due, uint64_t expire
 	return !(due & DUE_SWEEPING) && expires_ms < due && map_now_ms(check->mem) + DUE_SWEEP_LATE < due;
 }
 
+/* In a sealed pool: was the record that is in the index tampered with? */
+static bool fails_its_tag(const struct check *check, uint64_t ref, const struct ltz_place *place, const struct ltz_look *look,
+                          uint64_t version)
+{
+	const struct shm_record *rec = at_ref(check->mem, ref);
+	struct ltz_place now = *place;
+
+	if (likely(!check->mem->seal) || ltz__seal_check(check->mem->seal, rec, version, look) != -EBADMSG)
+		return false;
+	fence_acquire();
+	return load_acquire(&rec->version) == version && look_up(check, ref, &now) == LISTED;
+}
+
 static const char *block_question(struct check *check, uint64_t ref, uint64_t unused)
 {
 	const struct shm_record *rec = at_ref(check->mem, ref);
 	struct ltz_place place;
 	struct ltz_look look;
-	uint64_t due;
+	uint64_t due, version;
 	int where = look_up(check, ref, &place);
 
 	(void)unused;
@@ -212,10 +226,13 @@ static const char *block_question(struct check *check, uint64_t ref, uint64_t un
 		return "allocated, not retired, in no index";
 	if (where != LISTED)
 		return NULL;
-	if (!load_acquire(&rec->version))
+	version = load_acquire(&rec->version);
+	if (!version)
 		return "in the index with version 0";
 	if (!record_look(rec, place.bytes, load_acquire(&rec->meta), &look))
 		return "in the index with lengths beyond its block";
+	if (fails_its_tag(check, ref, &place, &look, version))
+		return "in the index with a tag that is not its own";
 	due = load_acquire(&place.extent->due);
 	if (look.expires_ms != SHM_NEVER && due == SHM_NEVER)
 		return "expires in an extent that is never due";

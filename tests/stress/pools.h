@@ -32,8 +32,15 @@
 
 /* ---- making, joining, leaving ------------------------------------------------------- */
 
-/* The kind of pools that are made and joined from now on: 0, LTZ_AUTH, LTZ_ENCRYPTION. */
+/* The kind of pools that are made and joined from now on: 0, LTZ_AUTH, LTZ_ENCRYPTION. $LTZ_TEST_POOL: proc/test_sealed.c */
 static uint32_t pool_kind;
+__attribute__((constructor)) static void pool_choose_kind(void)
+{
+	const char *kind = getenv("LTZ_TEST_POOL");
+
+	if (kind)
+		pool_kind = strcmp(kind, "locked") == 0 ? LTZ_AUTH : strcmp(kind, "encrypted") == 0 ? LTZ_ENCRYPTION : 0;
+}
 static const uint8_t pool_key[LTZ_MEM_KEY_BYTES] = "SENTINEL of the key of the pool";
 
 /* log2: buckets of the smallest table; 0: as users have it. */

@@ -106,10 +106,14 @@ enum ltz_outcome {
  *               is another user's
  *   -ENOTSUP    this process is a raw clone of one that uses latzero
  *   -EPROTO     the listener does not speak this version of latzero
+ *   -EKEYREJECTED  not let in: the password is wrong, missing or needless, or
+ *               there were too many wrong ones (ltz_retry_after_ms)
  *   -EBADMSG    a record failed its tag: changed by someone without the key.
  *               From every call that reads a value or carries one on: get, pop,
  *               add, expire, and set with LTZ_KEEP_TTL. Set and delete still work
  *               on the key, and all other keys are as before
+ *   -ENOPKG     libcrypto.so.3 or libargon2.so.1, which locked pools need,
+ *               cannot be loaded
  */
 
 /* One line for a result, static, never NULL. Any thread. */
@@ -123,6 +127,12 @@ LTZ_API const char *ltz_strerror(int result);
  */
 LTZ_API const char *ltz_error_detail(void);
 
+/*
+ * After -EKEYREJECTED in this thread: in how many milliseconds another try may
+ * be let in; 0 if tries are not limited now. Valid as ltz_error_detail().
+ */
+LTZ_API unsigned ltz_retry_after_ms(void);
+
 /* ---- pools -------------------------------------------------------------------- */
 
 typedef struct ltz_pool ltz_pool;
@@ -132,9 +142,12 @@ typedef struct ltz_pool ltz_pool;
 enum ltz_open_flags {
 	LTZ_READONLY = 1u << 0, /* connect: every writing call gives -EROFS; data is mapped read-only */
 	LTZ_NO_PICKLE = 1u << 1, /* create: a property of the pool that every member can read          */
-	LTZ_AUTH = 1u << 2,
-	LTZ_ENCRYPTION = 1u << 3,
+	LTZ_AUTH     = 1u << 2, /* create: joining needs the key; records carry an HMAC               */
+	LTZ_ENCRYPTION = 1u << 3, /* create: keys and values are encrypted; implies LTZ_AUTH           */
+	LTZ_RAW_KEY  = 1u << 4, /* `key` is 32 random bytes and no password: Argon2id is skipped      */
 };
+
+#define LTZ_PASSWORD_MAX 1024 /* bytes */
 
 struct ltz_open_options {
 	const char *dir;         /* rendezvous directory; NULL: $LATZERO_DIR, else
@@ -142,8 +155,23 @@ struct ltz_open_options {
 	uint64_t max_size_bytes; /* create: the most memory for data; 0: as the system allows.
 	                            Rounded up to 64 KiB, at least 2 MiB                       */
 	unsigned flags;          /* enum ltz_open_flags                                       */
-	unsigned timeout_ms;     /* 0: 2000                                                   */
+	unsigned timeout_ms;     /* 0: 2000. Waiting for others only: Argon2id comes on top    */
+	const void *key;         /* the password, 1..1024 bytes, or NULL. The caller's to wipe */
+	size_t key_size;
 };
+
+/*
+ * Locked pools
+ *   A pool made with LTZ_AUTH or LTZ_ENCRYPTION is joined and destroyed only
+ *   with its key. A password goes through Argon2id (64 MiB, about 0.2 s of one
+ *   processor, in the calling thread, whose other locks it does not need); a
+ *   raw key (LTZ_RAW_KEY) does not. What is proved is that both sides know it;
+ *   it is never sent, nor kept by this library. No more than about three wrong
+ *   keys a second are taken for the whole pool (bursts of five); while others
+ *   guess, a right one waits for its turn, drawn by lot, until the timeout.
+ *   A key is never a reason to skip the check: also a process that has joined
+ *   already must give the right one to get another handle by name.
+ */
 
 /*
  * Makes the pool `name` and joins it. options may be NULL.
@@ -151,7 +179,7 @@ struct ltz_open_options {
  */
 LTZ_API int ltz_create(const char *name, const struct ltz_open_options *options, ltz_pool **out);
 
-/* Joins the pool `name`. -ENOENT when no process holds it. */
+/* Joins the pool `name`. -ENOENT when no process holds it; -EKEYREJECTED. */
 LTZ_API int ltz_connect(const char *name, const struct ltz_open_options *options, ltz_pool **out);
 
 /*
@@ -165,7 +193,8 @@ LTZ_API int ltz_exists(const char *name, const char *dir);
 
 /*
  * Frees the name at once and ends the pool for every member: each one's next
- * call gives -ESHUTDOWN. The memory goes back as soon as nobody reads it.
+ * call gives -ESHUTDOWN. The memory goes back as soon as nobody reads it. A
+ * locked pool is destroyed only with its key (in options).
  */
 LTZ_API int ltz_destroy(const char *name, const struct ltz_open_options *options);
 
@@ -381,14 +410,33 @@ LTZ_API unsigned ltz_flags(const ltz_pool *pool); /* the pool's, with LTZ_READON
 /* ---- handing a pool to a child process ---------------------------------------------------- */
 
 /*
- * Two descriptors (memory, listening socket) that let another process join as
- * a trusted member without a name or a password. They stay the library's:
- * duplicate or pass them on, do not close them. Valid until ltz_close.
+ * Descriptors (memory, listening socket, key) by which another process joins
+ * as a trusted member, without a name or a password. They are the caller's:
+ * pass them on, then close them. The third is -1 for a pool that is not locked.
+ * Else it is one end of a socket pair whose other end is closed already: the
+ * pool's key lies in the kernel's queue, and is gone once it was read, by the
+ * ltz_import of who got it, or when the last copy of the descriptor is closed.
+ * It is in no file, no argument and no page of the pool; export once for each
+ * receiver. Any thread; a forked child that has not joined yet too.
  */
-LTZ_API int ltz_export(ltz_pool *pool, int fds[2]);
+#define LTZ_EXPORT_FDS 3
+LTZ_API int ltz_export(ltz_pool *pool, int fds[LTZ_EXPORT_FDS]);
 
-/* Joins by descriptors received from ltz_export; takes both over, also on failure. */
-LTZ_API int ltz_import(const char *name, const int fds[2], const struct ltz_open_options *options, ltz_pool **out);
+/*
+ * Joins by descriptors received from ltz_export; takes all over, also on
+ * failure. -EKEYREJECTED: the key was taken out by somebody already. options
+ * may be NULL; dir, and LTZ_READONLY of its flags, count.
+ */
+LTZ_API int ltz_import(const char *name, const int fds[LTZ_EXPORT_FDS], const struct ltz_open_options *options,
+                       ltz_pool **out);
+
+/*
+ * Makes this process harder to look into for others of its user: no ptrace, no
+ * /proc/PID/mem or fd, no core dump (PR_SET_DUMPABLE 0). Never done by the
+ * library on its own, as debuggers and profilers stop working too; execve()
+ * undoes it, a forked child keeps it.
+ */
+LTZ_API int ltz_harden(void);
 
 /*
  * Fork control for runtimes that watch their own threads (CPython): by

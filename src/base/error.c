@@ -39,7 +39,9 @@ static const struct line lines[] = {
 	{ -EROFS, "this handle is read-only" },
 	{ -EACCES, "the rendezvous directory or the listener is not safe to use" },
 	{ -EPROTO, "the listener does not speak this version of latzero" },
+	{ -EKEYREJECTED, "the password is wrong, missing or needless" },
 	{ -EBADMSG, "a record failed its tag: changed by someone without the key" },
+	{ -ENOPKG, "a library that locked and encrypted pools need cannot be loaded" },
 	/* what the system may say on the way */
 	{ -EAGAIN, "try again" },
 	{ -EBADF, "bad file descriptor" },
@@ -50,12 +52,10 @@ static const struct line lines[] = {
 	{ -EFBIG, "a file size limit (RLIMIT_FSIZE) is too small" },
 	{ -EINTR, "interrupted by a signal" },
 	{ -EIO, "input/output error" },
-	{ -EKEYREJECTED, "the other side does not know the password" },
 	{ -EMFILE, "this process has no file descriptor left (RLIMIT_NOFILE)" },
 	{ -ENAMETOOLONG, "the name is too long" },
 	{ -ENFILE, "the system has no file descriptor left" },
 	{ -ENOMEM, "out of memory" },
-	{ -ENOPKG, "a library that locked and encrypted pools need cannot be loaded" },
 	{ -ENOSYS, "the kernel does not have this" },
 	{ -ENOTDIR, "a part of the path is missing or not a directory" },
 	{ -EOPNOTSUPP, "not supported here" },
@@ -73,6 +73,7 @@ const char *ltz__strerror(int result)
 }
 
 static _Thread_local char detail[DETAIL_BYTES + 1];
+static _Thread_local unsigned retry_after_ms;
 
 int ltz__fail(int result, const char *format, ...)
 {
@@ -80,6 +81,7 @@ int ltz__fail(int result, const char *format, ...)
 
 	if (format == NULL) {
 		detail[0] = '\0';
+		retry_after_ms = 0;
 		return result;
 	}
 	va_start(arguments, format);
@@ -92,3 +94,6 @@ const char *ltz__detail(void)
 {
 	return detail;
 }
+
+void ltz__retry_after(unsigned ms) { retry_after_ms = ms; }
+unsigned ltz__retry_after_ms(void) { return retry_after_ms; }

@@ -13,6 +13,9 @@ const char *ltz__strerror(int result);
 
 /* Sets this thread's detail line (printf style; cut at 400 bytes). NULL clears it. Returns result. */
 int ltz__fail(int result, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* This thread's number for ltz_retry_after_ms(); ltz__fail(r, NULL) sets it to 0. */
+void ltz__retry_after(unsigned ms);
+unsigned ltz__retry_after_ms(void);
 /* This thread's detail line, "" if none. */
 const char *ltz__detail(void);
 

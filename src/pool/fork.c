@@ -5,7 +5,7 @@
  *     prepare   takes the registry lock, ends the service thread
  *     parent    starts the thread again (or leaves that to ltz_restart)
  *     child     forgets the parent's attachments; keeps, for each membership,
- *               the memory's descriptor and the listening socket
+ *               the memory's descriptor, the listening socket and the keys
  *
  * - The lock descriptor of the parent's row is closed in the child at once: as
  *   long as the child held it, the parent's death would go unnoticed.
@@ -57,6 +57,7 @@ static void forget(struct ltz_membership *membership)
 {
 	for (ltz_pool *pool = membership->handles; pool != NULL; pool = pool->next)
 		pool->mem = NULL; /* nobody else runs yet */
+	ltz__keys_inherited(&membership->keys);
 	if (membership->served.mem != NULL)
 		ltz__map_abandon(membership->served.mem);
 	membership->served.mem = NULL;

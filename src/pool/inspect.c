@@ -57,6 +57,8 @@ int ltz__inspect_stats(struct ltz_mem *mem, struct ltz_stats *stats)
 	stats->recovered_members = load_relaxed(&mem->header->recovered);
 	stats->version = load_relaxed(&mem->header->next_version);
 	stats->flags = ltz__mem_flags(mem);
+	stats->auth = (stats->flags & LTZ_AUTH) != 0;
+	stats->encryption = (stats->flags & LTZ_ENCRYPTION) != 0;
 	stats->created_ms = mem->geometry.created_ms;
 	add_rows(mem, stats);
 	add_index(mem, stats);

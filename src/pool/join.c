@@ -4,7 +4,7 @@
  *
  *     create:  memory ─► attach ─► listen ─► link ─► serve ─► confirm
  *                                              │ EEXIST: who holds the name?
- *     connect: ask ─► verify ─► attach ─► serve ─► confirm
+ *     connect: ask [─► prove] ─► verify ─► attach ─► serve ─► confirm
  *               │ refused: remove the name
  *
  * - Both go round again when others came between, until the deadline.
@@ -68,6 +68,49 @@ static int open_membership(struct ltz_place *place, const struct ltz_wish *wish,
 	return 0;
 }
 
+/* ---- passwords --------------------------------------------------------------------- */
+
+/*
+ * Makes place->keys by these terms. The registry lock is given up meanwhile,
+ * so what was found before has to be found again.
+ */
+static int derive(struct ltz_place *place, struct ltz_wish *wish, const struct ltz_terms *terms)
+{
+	uint64_t begin_ns = ltz__sys_boottime_ns();
+
+	ltz__registry_leave();
+	int r = ltz__keys_derive(&place->keys, terms, wish->name, &wish->password);
+	ltz__registry_reenter();
+	wish->deadline_ns += ltz__sys_boottime_ns() - begin_ns; /* it is the others that are waited for */
+	LTZ_CRASH_POINT("pool.derived");
+	if (r < 0 && ltz__detail()[0] == '\0')
+		ltz__fail(r, "cannot make a key of the password: %s", ltz__strerror(r));
+	return r;
+}
+
+int ltz__join_ask(struct ltz_place *place, struct ltz_wish *wish, struct ltz_answer *answer)
+{
+	struct ltz_answer locked;
+	int r = ltz__place_ask(place, wish->name, LTZ_ASK_JOIN, wish->deadline_ns, &locked);
+
+	if (r < 0)
+		return r;
+	r = ltz__terms_check(&locked.terms, &wish->password);
+	if (r < 0) {
+		ltz__sys_close(locked.memfd);
+		ltz__sys_close(locked.listener);
+		return r;
+	}
+	if (locked.terms.kind == LTZ_TERMS_OPEN) {
+		ltz__keys_deinit(&place->keys);
+		*answer = locked;
+		return 0;
+	}
+	if (!ltz__keys_any(&place->keys) || !ltz__terms_same(&place->keys.terms, &locked.terms))
+		r = derive(place, wish, &locked.terms);
+	return r < 0 ? r : ltz__place_prove(place, wish->name, &locked, wish->deadline_ns, answer);
+}
+
 /* ---- create ----------------------------------------------------------------------- */
 
 /* Why is the name taken? -EEXIST: by a pool; 0: it is free by now, or will be. */
@@ -94,6 +137,20 @@ static int judge_taken(struct ltz_place *place, const struct ltz_wish *wish)
 	}
 }
 
+/* Keys for a new pool, if it is to be locked. */
+static int make_keys(struct ltz_place *place, struct ltz_wish *wish)
+{
+	struct ltz_terms terms;
+	int r;
+
+	if (wish->password.bytes == NULL)
+		return 0;
+	r = ltz__terms_new(wish->password.raw, &terms);
+	if (r == 0)
+		r = derive(place, wish, &terms);
+	return r < 0 ? r : ltz__keys_complete(&place->keys, NULL);
+}
+
 static int make_membership(struct ltz_place *place, const struct ltz_wish *wish, struct ltz_membership **out)
 {
 	const struct ltz_mem_options options = {
@@ -105,15 +162,19 @@ static int make_membership(struct ltz_place *place, const struct ltz_wish *wish,
 		return ltz__fail(memfd, "cannot make the memory of pool '%s': %s", wish->name, ltz__strerror(memfd));
 	const struct ltz_admission admission = {
 		.name = wish->name, .dir_path = place->path, .dir = place->dir, .memfd = memfd, .listener = -1,
+		.pool_flags = wish->pool_flags, .keys = &place->keys,
 	};
 	return ltz__membership_new(&admission, out);
 }
 
 /* One try. -EEXIST, -ESTALE, -ENOENT (our temporary name was removed): others came between. */
-static int create_once(struct ltz_place *place, const struct ltz_wish *wish, ltz_pool **out)
+static int create_once(struct ltz_place *place, struct ltz_wish *wish, ltz_pool **out)
 {
 	struct ltz_membership *membership;
-	int r = make_membership(place, wish, &membership);
+	int r = make_keys(place, wish);
+
+	if (r == 0)
+		r = make_membership(place, wish, &membership);
 
 	if (r < 0)
 		return r;
@@ -128,7 +189,7 @@ static int create_once(struct ltz_place *place, const struct ltz_wish *wish, ltz
 	return open_membership(place, wish, membership, out);
 }
 
-int ltz__join_create(struct ltz_place *place, const struct ltz_wish *wish, ltz_pool **out)
+int ltz__join_create(struct ltz_place *place, struct ltz_wish *wish, ltz_pool **out)
 {
 	char file[LTZ_FILE_NAME_MAX];
 	int r;
@@ -178,11 +239,13 @@ static int accept_welcome(struct ltz_place *place, const struct ltz_wish *wish,
 		.name = wish->name, .dir_path = place->path, .dir = place->dir,
 		.memfd = answer->memfd, .listener = answer->listener,
 		.pool_now_ns = answer->pool_now_ns, .readonly = wish->readonly,
+		.pool_flags = answer->pool_flags, .keys = &place->keys,
 	};
 	struct ltz_membership *membership = ltz__membership_by_id(answer->id, wish->readonly);
 	int r = membership == NULL ? ltz__join_verify(answer->memfd, answer->listener) : 0;
 
 	if (membership != NULL || r < 0) {
+		ltz__keys_deinit(&place->keys);
 		ltz__sys_close(answer->memfd);
 		ltz__sys_close(answer->listener);
 		return r < 0 ? r : ltz__handle_new(membership, wish->readonly, out);
@@ -199,18 +262,38 @@ static int accept_welcome(struct ltz_place *place, const struct ltz_wish *wish,
 	return open_membership(place, wish, membership, out);
 }
 
-static int connect_once(struct ltz_place *place, const struct ltz_wish *wish, ltz_pool **out)
+/* This process is a member already; the password is asked for all the same. -ESTALE: look again. */
+static int share_membership(struct ltz_place *place, struct ltz_wish *wish, struct ltz_membership *membership,
+                            ltz_pool **out)
+{
+	const struct ltz_terms terms = membership->keys.terms;
+	int r = ltz__terms_check(&terms, &wish->password);
+
+	if (r < 0)
+		return r;
+	if (terms.kind == LTZ_TERMS_OPEN)
+		return ltz__handle_new(membership, wish->readonly, out);
+	if (!ltz__keys_any(&place->keys) || !ltz__terms_same(&place->keys.terms, &terms)) {
+		r = derive(place, wish, &terms);
+		return r < 0 ? r : -ESTALE;
+	}
+	if (!ltz__keys_same_w(&place->keys, &membership->keys))
+		return ltz__fail(-EKEYREJECTED, "the password is wrong");
+	return ltz__handle_new(membership, wish->readonly, out);
+}
+
+static int connect_once(struct ltz_place *place, struct ltz_wish *wish, ltz_pool **out)
 {
 	struct ltz_answer answer;
 	struct ltz_membership *membership = ltz__membership_by_name(place->path, wish->name, wish->readonly);
 
 	if (membership != NULL)
-		return ltz__handle_new(membership, wish->readonly, out);
-	int r = ltz__place_ask(place, wish->name, LTZ_ASK_JOIN, wish->deadline_ns, &answer);
+		return share_membership(place, wish, membership, out);
+	int r = ltz__join_ask(place, wish, &answer);
 	return r < 0 ? r : accept_welcome(place, wish, &answer, out);
 }
 
-int ltz__join_connect(struct ltz_place *place, const struct ltz_wish *wish, ltz_pool **out)
+int ltz__join_connect(struct ltz_place *place, struct ltz_wish *wish, ltz_pool **out)
 {
 	for (;;) {
 		int r = connect_once(place, wish, out);

@@ -138,11 +138,11 @@ int ltz_list(const char *dir, int (*visit)(void *context, const struct ltz_pool_
 /* ---- destroy -------------------------------------------------------------------------------- */
 
 /* No wait in here: a child forked meanwhile would keep the lock of our row. */
-static int destroy_memory(int memfd, const char *name)
+static int destroy_memory(struct ltz_place *place, const char *name)
 {
-	const struct ltz_mem_options options = { 0 };
+	const struct ltz_mem_options options = { .pool_key = ltz__keys_pool_key(&place->keys) };
 	struct ltz_mem *mem;
-	int r = ltz__map_attach(memfd, &options, &mem);
+	int r = ltz__map_attach(place->memfd, &options, &mem);
 
 	if (r < 0)
 		return ltz__fail(r, "cannot join the memory of pool '%s': %s", name, ltz__strerror(r));
@@ -151,45 +151,60 @@ static int destroy_memory(int memfd, const char *name)
 	return 0;
 }
 
+static void let_memory_go(struct ltz_place *place)
+{
+	ltz__sys_close(place->memfd);
+	ltz__sys_close(place->listener);
+	place->memfd = place->listener = -1;
+	ltz__keys_deinit(&place->keys);
+}
+
 /* The name is taken from the very pool that is ended: by then it may be another one's. */
-static int destroy_once(struct ltz_place *place, const char *name, uint64_t deadline_ns)
+static int destroy_once(struct ltz_place *place, struct ltz_wish *wish)
 {
 	struct ltz_answer answer;
-	int r = ltz__place_ask(place, name, LTZ_ASK_JOIN, deadline_ns, &answer);
+	int r = ltz__join_ask(place, wish, &answer);
 
 	if (r < 0)
 		return r;
+	place->memfd = answer.memfd;
+	place->listener = answer.listener;
 	r = ltz__join_verify(answer.memfd, answer.listener);
 	if (r == 0)
-		r = destroy_memory(answer.memfd, name);
-	ltz__sys_close(answer.memfd);
-	ltz__sys_close(answer.listener);
+		r = destroy_memory(place, wish->name);
+	let_memory_go(place);
 	if (r < 0)
 		return r;
 	LTZ_CRASH_POINT("pool.destroyed");
 	/* The pool has ended, whatever comes of this: else the last member to let go removes the name, or who comes next. */
-	(void)ltz__place_remove_asked(place, name);
+	(void)ltz__place_remove_asked(place, wish->name);
 	return 0;
 }
 
 int ltz_destroy(const char *name, const struct ltz_open_options *options)
 {
 	struct ltz_place place;
-	unsigned timeout_ms = options != NULL && options->timeout_ms != 0 ? options->timeout_ms : TIMEOUT_MS;
-	uint64_t deadline_ns = in_ms(timeout_ms);
+	static const struct ltz_open_options usual;
 
 	(void)ltz__fail(0, NULL);
+	options = options != NULL ? options : &usual;
+	struct ltz_wish wish = {
+		.name = name, .password = ltz__password_of(options),
+		.deadline_ns = in_ms(options->timeout_ms != 0 ? options->timeout_ms : TIMEOUT_MS),
+	};
 	int r = ltz__name_check(name);
 	if (r == 0)
-		r = ltz__place_open(&place, options != NULL ? options->dir : NULL);
+		r = ltz__password_check(&wish.password);
+	if (r == 0)
+		r = ltz__place_open(&place, options->dir);
 	if (r < 0)
 		return r;
 	for (;;) {
-		r = destroy_once(&place, name, deadline_ns);
+		r = destroy_once(&place, &wish);
 		if (r == -ECONNREFUSED)
 			r = ltz__place_prune(&place, name);
 		else if (r == -ESHUTDOWN) /* by another one */
-			r = ltz__place_pause(&place, deadline_ns);
+			r = ltz__place_pause(&place, wish.deadline_ns);
 		else
 			break;
 		if (r < 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pool.c - the public calls that give and take handles. What they promise is in
+ * pool.c - the public calls that give and take handles by name. What they promise is in
  * latzero.h; how joining works in join.c; what a handle hangs on in registry.h.
  */
 #include <string.h>
@@ -14,7 +14,8 @@
 #include "sys/sys.h"
 
 #define TIMEOUT_MS 2000u
-#define POOL_FLAGS ((unsigned)LTZ_NO_PICKLE) /* what create may be asked for */
+#define LOCK_FLAGS ((unsigned)LTZ_AUTH | LTZ_ENCRYPTION)
+#define POOL_FLAGS ((unsigned)LTZ_NO_PICKLE | LOCK_FLAGS) /* what create may be asked for */
 
 const char *ltz_strerror(int result)
 {
@@ -24,6 +25,16 @@ const char *ltz_strerror(int result)
 const char *ltz_error_detail(void)
 {
 	return ltz__detail();
+}
+
+unsigned ltz_retry_after_ms(void)
+{
+	return ltz__retry_after_ms();
+}
+
+int ltz_harden(void)
+{
+	return ltz__sys_harden();
 }
 
 /* ---- joining and leaving ---------------------------------------------------------- */
@@ -44,20 +55,38 @@ static int check_arguments(const char *name, const struct ltz_open_options *opti
 	return ltz__name_check(name);
 }
 
+/* A pool that was asked to be protected is never made unprotected, nor one that was not protected. */
+static int check_protection(const struct ltz_wish *wish)
+{
+	int r = ltz__password_check(&wish->password);
+
+	if (r < 0)
+		return r;
+	if ((wish->pool_flags & LOCK_FLAGS) != 0 && wish->password.bytes == NULL)
+		return ltz__fail(-EINVAL, "a locked or encrypted pool needs a key");
+	if ((wish->pool_flags & LOCK_FLAGS) == 0 && wish->password.bytes != NULL)
+		return ltz__fail(-EINVAL, "a key is given, but the pool is to be neither locked nor encrypted");
+	return 0;
+}
+
 int ltz_create(const char *name, const struct ltz_open_options *options, ltz_pool **out)
 {
 	static const struct ltz_open_options usual;
 	struct ltz_place place;
 
 	options = options != NULL ? options : &usual;
-	int r = check_arguments(name, options, POOL_FLAGS);
+	int r = check_arguments(name, options, POOL_FLAGS | LTZ_RAW_KEY);
 	if (r < 0)
 		return r;
-	const struct ltz_wish wish = {
-		.name = name, .max_size_bytes = options->max_size_bytes, .pool_flags = options->flags,
-		.deadline_ns = deadline_of(options),
+	struct ltz_wish wish = {
+		.name = name, .max_size_bytes = options->max_size_bytes, .pool_flags = options->flags & POOL_FLAGS,
+		.password = ltz__password_of(options), .deadline_ns = deadline_of(options),
 	};
-	r = ltz__place_open(&place, options->dir);
+	if ((wish.pool_flags & LTZ_ENCRYPTION) != 0)
+		wish.pool_flags |= LTZ_AUTH;
+	r = check_protection(&wish);
+	if (r == 0)
+		r = ltz__place_open(&place, options->dir);
 	if (r < 0)
 		return r;
 	r = ltz__join_create(&place, &wish, out);
@@ -71,14 +100,16 @@ int ltz_connect(const char *name, const struct ltz_open_options *options, ltz_po
 	struct ltz_place place;
 
 	options = options != NULL ? options : &usual;
-	int r = check_arguments(name, options, LTZ_READONLY);
+	int r = check_arguments(name, options, LTZ_READONLY | LTZ_RAW_KEY);
 	if (r < 0)
 		return r;
-	const struct ltz_wish wish = {
+	struct ltz_wish wish = {
 		.name = name, .readonly = (options->flags & LTZ_READONLY) != 0,
-		.deadline_ns = deadline_of(options),
+		.password = ltz__password_of(options), .deadline_ns = deadline_of(options),
 	};
-	r = ltz__place_open(&place, options->dir);
+	r = ltz__password_check(&wish.password);
+	if (r == 0)
+		r = ltz__place_open(&place, options->dir);
 	if (r < 0)
 		return r;
 	r = ltz__join_connect(&place, &wish, out);
@@ -118,80 +149,4 @@ const char *ltz_name(const ltz_pool *pool)
 unsigned ltz_flags(const ltz_pool *pool)
 {
 	return pool->membership->pool_flags | (pool->readonly ? (unsigned)LTZ_READONLY : 0u);
-}
-
-/* ---- handing over -------------------------------------------------------------------- */
-
-int ltz_export(ltz_pool *pool, int fds[2])
-{
-	int r = ltz__registry_enter();
-
-	if (r < 0)
-		return r;
-	struct ltz_membership *membership = pool->membership;
-	/* A child that has not joined by itself can still hand on what it keeps. */
-	int listener = ltz__service_listener(&membership->served);
-	if (listener >= 0) {
-		fds[0] = membership->memfd;
-		fds[1] = listener;
-	}
-	ltz__registry_leave();
-	return listener >= 0 ? 0 : -ESHUTDOWN;
-}
-
-/* Under the registry lock; uses the descriptors up. place: where the name may be, or NULL. */
-static int import_handle(const char *name, const int fds[2], bool readonly, const struct ltz_place *place, ltz_pool **out)
-{
-	const struct ltz_admission admission = {
-		.name = name, .memfd = fds[0], .listener = fds[1], .readonly = readonly,
-		.dir = place != NULL ? place->dir : -1, .dir_path = place != NULL ? place->path : NULL,
-	};
-	struct ltz_membership *membership, *known;
-	int r = ltz__join_verify(fds[0], fds[1]);
-
-	if (r < 0) {
-		ltz__sys_close(fds[0]);
-		ltz__sys_close(fds[1]);
-		return r;
-	}
-	r = ltz__membership_new(&admission, &membership);
-	if (r < 0)
-		return r;
-	known = ltz__membership_by_id(membership->id, readonly);
-	if (known != NULL) {
-		ltz__membership_free(membership);
-		return ltz__handle_new(known, readonly, out);
-	}
-	r = ltz__membership_serve(membership);
-	if (r < 0) {
-		ltz__membership_free(membership);
-		return r;
-	}
-	return ltz__handle_new(membership, readonly, out);
-}
-
-int ltz_import(const char *name, const int fds[2], const struct ltz_open_options *options, ltz_pool **out)
-{
-	static const struct ltz_open_options usual;
-	struct ltz_place place;
-
-	options = options != NULL ? options : &usual;
-	bool readonly = (options->flags & LTZ_READONLY) != 0;
-	int r = check_arguments(name, options, LTZ_READONLY);
-	if (r == 0 && ltz__place_open(&place, options->dir) == 0) {
-		r = import_handle(name, fds, readonly, &place, out);
-		ltz__place_close(&place);
-		return r;
-	}
-	/* Without the directory too: only the name is not removed by us then. */
-	if (r == 0)
-		r = ltz__registry_enter();
-	if (r < 0) {
-		ltz__sys_close(fds[0]);
-		ltz__sys_close(fds[1]);
-		return r;
-	}
-	r = import_handle(name, fds, readonly, NULL, out);
-	ltz__registry_leave();
-	return r;
 }

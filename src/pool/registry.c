@@ -104,17 +104,27 @@ struct ltz_membership *ltz__registry_first(void)
 
 static int attach(struct ltz_membership *membership, uint64_t pool_now_ns)
 {
-	const struct ltz_mem_options options = { .readonly = membership->readonly };
+	const struct ltz_mem_options options = {
+		.readonly = membership->readonly, .pool_key = ltz__keys_pool_key(&membership->keys),
+	};
 	struct ltz_mem *mem;
 	int r = ltz__map_attach(membership->memfd, &options, &mem);
 
 	if (r < 0)
 		return r;
+	/* Who can write the memory must not be able to say that it is not locked. */
+	uint32_t flags = ltz__mem_flags(mem);
+	if (membership->pool_flags == LTZ_FLAGS_UNKNOWN && (flags & LTZ_AUTH) == 0)
+		membership->pool_flags = flags;
+	if (flags != membership->pool_flags) {
+		ltz__map_detach(mem);
+		return ltz__fail(-EUCLEAN, "the memory of pool '%s' says 0x%x of itself, its members say 0x%x",
+		                 membership->name, flags, membership->pool_flags);
+	}
 	if (pool_now_ns != 0 && !ltz__mem_same_clock(mem))
 		ltz__mem_set_now(mem, pool_now_ns);
 	membership->clock_offset_ns = (int64_t)(ltz__mem_now_ns(mem) - ltz__sys_boottime_ns());
 	membership->time_namespace = ltz__sys_time_namespace();
-	membership->pool_flags = ltz__mem_flags(mem);
 	ltz__mem_id(mem, membership->id);
 	membership->served.mem = mem;
 	return 0;
@@ -142,8 +152,12 @@ int ltz__membership_new(const struct ltz_admission *admission, struct ltz_member
 	if (membership == NULL) {
 		ltz__sys_close(admission->memfd);
 		ltz__sys_close(admission->listener);
+		ltz__keys_deinit(admission->keys);
 		return -ENOMEM;
 	}
+	membership->keys = *admission->keys;
+	*admission->keys = (struct ltz_keys){ 0 };
+	membership->pool_flags = admission->pool_flags;
 	membership->memfd = admission->memfd;
 	membership->served.listener = admission->listener;
 	membership->dir = -1;
@@ -160,6 +174,7 @@ int ltz__membership_new(const struct ltz_admission *admission, struct ltz_member
 	}
 	membership->served.name = membership->name;
 	membership->served.id = membership->id;
+	membership->served.keys = &membership->keys;
 	membership->served.memfd = membership->memfd;
 	membership->served.dir = membership->dir;
 	*out = membership;
@@ -173,6 +188,7 @@ void ltz__membership_free(struct ltz_membership *membership)
 	ltz__sys_close(membership->served.listener);
 	ltz__sys_close(membership->memfd);
 	ltz__sys_close(membership->dir);
+	ltz__keys_deinit(&membership->keys);
 	free(membership->dir_path);
 	free(membership);
 }

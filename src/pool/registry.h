@@ -26,6 +26,7 @@
 /* All fields: under the registry lock; those of `served` under service.h's rules. */
 struct ltz_membership {
 	struct ltz_membership *next;
+	struct ltz_keys keys;     /* of a locked pool; else none                */
 	struct ltz_served served; /* served.mem NULL: a forked child that has not joined by itself */
 	ltz_pool *handles;
 	int memfd;                /* of its own: outlives mem in a forked child */
@@ -58,6 +59,9 @@ void ltz__registry_end(void);
 
 /* ---- memberships (under the registry lock) --------------------------------------------- */
 
+/* As the memory says, but that it is not locked. */
+#define LTZ_FLAGS_UNKNOWN UINT32_MAX
+
 /* What a membership is made from. */
 struct ltz_admission {
 	const char *name;
@@ -66,6 +70,8 @@ struct ltz_admission {
 	int memfd;            /* taken over, also on failure                   */
 	int listener;         /* taken over, also on failure; -1: comes later  */
 	uint64_t pool_now_ns; /* 0: unknown                                    */
+	uint32_t pool_flags;  /* what the memory must say of itself, or LTZ_FLAGS_UNKNOWN */
+	struct ltz_keys *keys; /* moved from there, also on failure            */
 	bool readonly;
 };
 

@@ -14,6 +14,8 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "guard/spake2.h"
+#include "pool/proof.h"
 #include "pool/registry.h"
 #include "pool/rendezvous.h"
 #include "sys/fault.h"
@@ -86,8 +88,10 @@ int ltz__place_open(struct ltz_place *place, const char *path)
 	char why[300] = "";
 	int r;
 
-	place->socket = -1;
+	place->socket = place->memfd = place->listener = -1;
 	place->asked[0] = '\0';
+	place->keys = (struct ltz_keys){ 0 };
+	place->spake2 = NULL;
 	r = choose_directory(path, place->path, sizeof place->path);
 	if (r < 0)
 		return r;
@@ -104,11 +108,22 @@ int ltz__place_open(struct ltz_place *place, const char *path)
 	return 0;
 }
 
-static void close_descriptors(struct ltz_place *place)
+static void close_connection(struct ltz_place *place)
 {
 	ltz__sys_close(place->socket);
+	place->socket = -1;
+	ltz__spake2_free(place->spake2);
+	place->spake2 = NULL;
+}
+
+static void let_go(struct ltz_place *place)
+{
+	close_connection(place);
+	ltz__sys_close(place->memfd);
+	ltz__sys_close(place->listener);
+	ltz__keys_deinit(&place->keys);
 	ltz__sys_close(place->dir);
-	place->socket = place->dir = -1;
+	place->memfd = place->listener = place->dir = -1;
 }
 
 void ltz__place_close(struct ltz_place *place)
@@ -119,14 +134,14 @@ void ltz__place_close(struct ltz_place *place)
 		link = &(*link)->next;
 	if (*link != NULL)
 		*link = place->next;
-	close_descriptors(place);
+	let_go(place);
 	ltz__registry_leave();
 }
 
 void ltz__rendezvous_forked(void)
 {
 	for (struct ltz_place *place = open_places; place != NULL; place = place->next)
-		close_descriptors(place);
+		let_go(place);
 	open_places = NULL;
 }
 
@@ -191,31 +206,78 @@ static int remove_stale(int dir, const char *folder)
 
 /* ---- asking -------------------------------------------------------------------------- */
 
+/* What is to be asked, and what came of it. */
+struct asking {
+	const char *name;
+	enum ltz_question question;      /* PROVE: needs `locked` */
+	const struct ltz_answer *locked;
+	uint64_t deadline_ns;
+	struct ltz_answer *answer;
+	uint64_t retry_ns;               /* somebody told us to wait: for about that long */
+};
+
+static int prove(struct ltz_place *place, struct asking *asking, uint64_t patience_ns)
+{
+	int r = ltz__proof_ask(place->socket, asking->name, &place->keys, asking->locked, &place->spake2);
+
+	if (r == 0)
+		r = await_readable(place->socket, patience_ns);
+	if (r == 0)
+		r = ltz__proof_confirm(place->socket, place->spake2);
+	if (r == 0)
+		r = await_readable(place->socket, patience_ns);
+	for (;;) {
+		if (r == 0)
+			r = ltz__proof_result(place->socket, place->spake2, &place->keys, asking->locked,
+			                      asking->answer, &asking->retry_ns);
+		if (r != LTZ_TOLD_TO_WAIT)
+			return r;
+		uint64_t now_ns = ltz__sys_boottime_ns();
+		r = await_readable(place->socket, now_ns < asking->deadline_ns ? asking->deadline_ns - now_ns : 0);
+	}
+}
+
 /* One connection, one question, one answer. -EAGAIN: the listener's queue is full. */
-static int ask_once(struct ltz_place *place, const char *name, enum ltz_question question,
-                    uint64_t patience_ns, struct ltz_answer *answer)
+static int ask_once(struct ltz_place *place, struct asking *asking, uint64_t patience_ns)
 {
 	char file[LTZ_FILE_NAME_MAX];
 	int r;
 
-	ltz__name_file(name, file);
+	ltz__name_file(asking->name, file);
 	r = place->socket = connect_in(place->dir, file, place->asked);
 	if (r == -ENOENT)
 		(void)remove_stale(place->dir, file); /* an empty folder: of a removal cut short */
 	if (r < 0)
 		return r;
-	r = ltz__handshake_ask(place->socket, question, name);
-	if (r == 0)
-		r = await_readable(place->socket, patience_ns);
-	if (r == 0)
-		r = ltz__handshake_result(place->socket, question, answer);
-	ltz__sys_close(place->socket);
-	place->socket = -1;
+	if (asking->question == LTZ_ASK_PROVE) {
+		r = prove(place, asking, patience_ns);
+	} else {
+		r = ltz__handshake_ask(place->socket, asking->question, asking->name);
+		if (r == 0)
+			r = await_readable(place->socket, patience_ns);
+		if (r == 0)
+			r = ltz__handshake_result(place->socket, asking->question, asking->answer);
+	}
+	close_connection(place);
 	return r;
 }
 
-int ltz__place_ask(struct ltz_place *place, const char *name, enum ltz_question question,
-                   uint64_t deadline_ns, struct ltz_answer *answer)
+/* Nobody gave an answer in time. */
+static int give_up(const struct ltz_place *place, const struct asking *asking, bool only_closed)
+{
+	if (asking->retry_ns != 0) {
+		uint64_t retry_ms = asking->retry_ns / 1000000 + 1;
+		ltz__retry_after(retry_ms < 60000 ? (unsigned)retry_ms : 60000);
+		return ltz__fail(-EKEYREJECTED, "too many wrong passwords were tried, and our turn did not come in time");
+	}
+	if (only_closed)
+		return ltz__fail(-EPROTO, "whoever listens on %s/%s" SUFFIX " closes every connection unanswered",
+		                 place->path, asking->name);
+	return ltz__fail(-ETIMEDOUT, "no member of pool '%s' answers on %s/%s" SUFFIX ": are they stopped?",
+	                 asking->name, place->path, asking->name);
+}
+
+static int ask(struct ltz_place *place, struct asking *asking)
 {
 	uint64_t patience_ns = ATTEMPT_NS;
 	bool closing = false; /* some listener closed without an answer                 */
@@ -223,8 +285,8 @@ int ltz__place_ask(struct ltz_place *place, const char *name, enum ltz_question 
 
 	for (;;) {
 		uint64_t now_ns = ltz__sys_boottime_ns();
-		uint64_t left_ns = now_ns < deadline_ns ? deadline_ns - now_ns : 0;
-		int r = ask_once(place, name, question, left_ns < patience_ns ? left_ns : patience_ns, answer);
+		uint64_t left_ns = now_ns < asking->deadline_ns ? asking->deadline_ns - now_ns : 0;
+		int r = ask_once(place, asking, left_ns < patience_ns ? left_ns : patience_ns);
 
 		if (r != -EAGAIN && r != -ECONNRESET && r != -ETIMEDOUT)
 			return r;
@@ -234,14 +296,28 @@ int ltz__place_ask(struct ltz_place *place, const char *name, enum ltz_question 
 			break;
 		if (r == -ETIMEDOUT)
 			patience_ns *= 2;
-		else if (ltz__place_pause(place, deadline_ns) < 0)
+		else if (ltz__place_pause(place, asking->deadline_ns) < 0)
 			break;
 	}
-	if (closing && !silent)
-		return ltz__fail(-EPROTO, "whoever listens on %s/%s" SUFFIX " closes every connection unanswered",
-		                 place->path, name);
-	return ltz__fail(-ETIMEDOUT, "no member of pool '%s' answers on %s/%s" SUFFIX ": are they stopped?",
-	                 name, place->path, name);
+	return give_up(place, asking, closing && !silent);
+}
+
+int ltz__place_ask(struct ltz_place *place, const char *name, enum ltz_question question,
+                   uint64_t deadline_ns, struct ltz_answer *answer)
+{
+	struct asking asking = { .name = name, .question = question, .deadline_ns = deadline_ns, .answer = answer };
+
+	return ask(place, &asking);
+}
+
+int ltz__place_prove(struct ltz_place *place, const char *name, const struct ltz_answer *locked,
+                     uint64_t deadline_ns, struct ltz_answer *answer)
+{
+	struct asking asking = {
+		.name = name, .question = LTZ_ASK_PROVE, .locked = locked, .deadline_ns = deadline_ns, .answer = answer,
+	};
+
+	return ask(place, &asking);
 }
 
 /* ---- taking and removing names ---------------------------------------------------------- */

@@ -20,7 +20,7 @@
  * Locking: a place is open only under the registry lock (registry.h), which
  * also keeps fork() out. Waits (ltz__place_ask, ltz__place_pause) give the
  * lock up meanwhile; the descriptors of open places are listed, so that a
- * child forked in that time closes its copies.
+ * child forked in that time closes its copies, and forgets the secrets.
  */
 #ifndef LTZ_POOL_RENDEZVOUS_H
 #define LTZ_POOL_RENDEZVOUS_H
@@ -40,6 +40,9 @@ struct ltz_place {
 	int dir;    /* the directory                                      */
 	int socket; /* the connection of a question being asked, or -1    */
 	char asked[LTZ_SOCKET_PATH_MAX]; /* where the socket is that was asked last */
+	int memfd, listener;       /* received, and not yet anybody's; else -1     */
+	struct ltz_keys keys;      /* made for the pool that is asked for, or none */
+	struct ltz_spake2 *spake2; /* of a proof under way, or NULL                */
 	char path[PATH_MAX];
 };
 
@@ -65,6 +68,15 @@ void ltz__place_close(struct ltz_place *place);
  */
 int ltz__place_ask(struct ltz_place *place, const char *name, enum ltz_question question,
                    uint64_t deadline_ns, struct ltz_answer *answer);
+
+/*
+ * Proves the password to whoever listens under `name` and said `locked`, with
+ * w in place->keys; retried like a question. 0: *answer is as after a JOIN and
+ * place->keys are complete. -EKEYREJECTED; -ESTALE: another pool has the name
+ * by now; others as ltz__place_ask.
+ */
+int ltz__place_prove(struct ltz_place *place, const char *name, const struct ltz_answer *locked,
+                     uint64_t deadline_ns, struct ltz_answer *answer);
 
 /* Lets the others run for a moment. -ETIMEDOUT when the deadline has passed. */
 int ltz__place_pause(struct ltz_place *place, uint64_t deadline_ns);

@@ -2,13 +2,17 @@
 /*
  * service.c - the process' one thread. See service.h.
  *
- *     wait (no lock) ──► lock ──► ready sockets ──► late visitors ──► due ticks ──► unlock ─┐
- *        ▲                                                                                  │
- *        └──────────────────────────────────────────────────────────────────────────────────┘
+ *     wait (no lock) ──► lock ──► ready sockets ──► late visitors ──► turns, due ticks ──► unlock ─┐
+ *        ▲                                                                                         │
+ *        └─────────────────────────────────────────────────────────────────────────────────────────┘
  *
  * - A visitor is a half-open connection. There are at most VISITORS_MAX: one
- *   more drops the oldest, so a flood of silent ones delays a rightful joiner,
- *   who speaks at once, by nothing.
+ *   more drops the oldest of the process that has the most, so a flood of
+ *   silent ones delays a rightful joiner, who speaks at once, by nothing.
+ * - Who has confirmed that it knows the password of a locked pool waits for its
+ *   turn: one that was drawn by lot is believed or not for each token of the
+ *   pool's bucket (bucket.h). First a process is drawn, then one of its
+ *   visitors: who guesses on many connections at once gains nothing by it.
  * - What epoll reports may have been freed between its wait and our lock, so a
  *   tag is used only after it was found in the lists. (A new object at an old
  *   one's address is harmless: its socket then says -EAGAIN.)
@@ -20,7 +24,9 @@
 
 #include "base/atomic.h"
 #include "base/error.h"
+#include "pool/bucket.h"
 #include "pool/handshake.h"
+#include "pool/proof.h"
 #include "pool/rendezvous.h"
 #include "pool/service.h"
 #include "shm/mem.h"
@@ -30,6 +36,7 @@
 
 #define VISITORS_MAX 64
 #define VISIT_NS 1000000000ull     /* a visitor's whole time                       */
+#define TURN_NS 5000000000ull      /* and of one that waits for its turn           */
 #define FIRST_TICK_NS 300000ull    /* after joining, which ends with a question to ourselves */
 #define WAIT_MAX_NS 1000000000ull  /* a destroyed pool is noticed by then at last  */
 #define ACCEPTS_MAX 16             /* a round, so that ticks get their turn        */
@@ -41,6 +48,8 @@ struct ltz_visitor {
 	struct ltz_visitor *next; /* older ones come later */
 	struct ltz_served *host;
 	struct ltz_handshake handshake;
+	uint32_t pid; /* as the kernel says; 0: of another pid namespace */
+	bool told;    /* that it waits for its turn                      */
 };
 
 static struct {
@@ -81,6 +90,13 @@ static void enter_last(void)
 
 /* ---- visitors (under the lock) ------------------------------------------------------ */
 
+static void free_visitor(struct ltz_visitor *visitor)
+{
+	ltz__handshake_deinit(&visitor->handshake);
+	ltz__sys_close(visitor->handshake.fd);
+	free(visitor);
+}
+
 static void drop_visitor(struct ltz_visitor **link)
 {
 	struct ltz_visitor *visitor = *link;
@@ -88,18 +104,34 @@ static void drop_visitor(struct ltz_visitor **link)
 	*link = visitor->next;
 	service.visitor_count--;
 	ltz__sys_poll_remove(service.poll, visitor->handshake.fd);
-	ltz__sys_close(visitor->handshake.fd);
-	free(visitor);
+	free_visitor(visitor);
 }
 
-static void drop_oldest_visitor(void)
+static unsigned visitors_of(uint32_t pid)
 {
-	struct ltz_visitor **link = &service.visitors;
+	unsigned count = 0;
 
-	while (*link != NULL && (*link)->next != NULL)
-		link = &(*link)->next;
-	if (*link != NULL)
-		drop_visitor(link);
+	for (const struct ltz_visitor *v = service.visitors; v != NULL; v = v->next)
+		count += v->pid == pid;
+	return count;
+}
+
+/* The oldest of the process that has the most. */
+static void drop_some_visitor(void)
+{
+	struct ltz_visitor **chosen = NULL;
+	unsigned most = 0;
+
+	for (struct ltz_visitor **link = &service.visitors; *link != NULL; link = &(*link)->next) {
+		unsigned count = visitors_of((*link)->pid);
+
+		if (count >= most) {
+			most = count;
+			chosen = link;
+		}
+	}
+	if (chosen != NULL)
+		drop_visitor(chosen);
 }
 
 static void drop_visitors_of(const struct ltz_served *host)
@@ -133,20 +165,29 @@ static uint64_t drop_late_visitors(uint64_t now_ns)
 	return first_ns;
 }
 
-static int drive(struct ltz_visitor *visitor)
+static struct ltz_offer offer_of(const struct ltz_served *host)
 {
-	const struct ltz_served *host = visitor->host;
-	const struct ltz_offer offer = {
-		.name = host->name, .id = host->id, .mem = host->mem,
+	return (struct ltz_offer){
+		.name = host->name, .id = host->id, .mem = host->mem, .keys = host->keys,
 		.memfd = host->memfd, .listener = host->listener,
 	};
-	return ltz__handshake_serve(&visitor->handshake, &offer);
+}
+
+static int drive(struct ltz_visitor *visitor)
+{
+	const struct ltz_offer offer = offer_of(visitor->host);
+	int r = ltz__handshake_serve(&visitor->handshake, &offer);
+
+	if (visitor->handshake.state == LTZ_AWAITS_TURN)
+		visitor->handshake.deadline_ns = ltz__sys_boottime_ns() + TURN_NS;
+	return r;
 }
 
 /* Takes in the connection fd. Most have spoken already and are gone again at once. */
 static void receive_visitor(struct ltz_served *host, int fd)
 {
 	struct ltz_visitor *visitor = LTZ_PTR_CALL(NULL, malloc(sizeof *visitor));
+	uint32_t uid;
 
 	if (visitor == NULL) {
 		ltz__sys_close(fd);
@@ -157,12 +198,12 @@ static void receive_visitor(struct ltz_served *host, int fd)
 		.handshake = { .fd = fd, .deadline_ns = ltz__sys_boottime_ns() + VISIT_NS },
 	};
 	if (drive(visitor) != -EAGAIN || ltz__sys_poll_add(service.poll, fd, visitor, false) < 0) {
-		ltz__sys_close(fd);
-		free(visitor);
+		free_visitor(visitor);
 		return;
 	}
+	(void)ltz__sys_peer(fd, &uid, &visitor->pid);
 	if (service.visitor_count == VISITORS_MAX)
-		drop_oldest_visitor();
+		drop_some_visitor();
 	visitor->next = service.visitors;
 	service.visitors = visitor;
 	service.visitor_count++;
@@ -179,6 +220,83 @@ static void accept_visitors(struct ltz_served *host)
 		LTZ_CRASH_POINT("pool.accepted");
 		receive_visitor(host, fd);
 	}
+}
+
+/* ---- whose turn it is (under the lock) -------------------------------------------------- */
+
+static bool awaits_turn(const struct ltz_visitor *visitor, const struct ltz_served *host)
+{
+	return visitor->host == host && visitor->handshake.state == LTZ_AWAITS_TURN;
+}
+
+/* Is there none before it in the list of the same process that waits for its turn? */
+static bool speaks_for_process(const struct ltz_visitor *visitor)
+{
+	for (const struct ltz_visitor *v = service.visitors; v != visitor; v = v->next)
+		if (v->pid == visitor->pid && awaits_turn(v, visitor->host))
+			return false;
+	return true;
+}
+
+/* Of one of the processes, each as likely, the visitor that came first. NULL: nobody waits. */
+static struct ltz_visitor **draw_visitor(const struct ltz_served *host)
+{
+	struct ltz_visitor **drawn = NULL;
+	uint64_t processes = 0, number;
+	uint32_t pid = 0;
+
+	for (const struct ltz_visitor *v = service.visitors; v != NULL; v = v->next)
+		processes += awaits_turn(v, host) && speaks_for_process(v);
+	if (processes == 0 || ltz__sys_random(&number, sizeof number) < 0)
+		return NULL;
+	number %= processes;
+	for (const struct ltz_visitor *v = service.visitors; v != NULL; v = v->next)
+		if (awaits_turn(v, host) && speaks_for_process(v) && number-- == 0)
+			pid = v->pid;
+	for (struct ltz_visitor **link = &service.visitors; *link != NULL; link = &(*link)->next)
+		if ((*link)->pid == pid && awaits_turn(*link, host))
+			drawn = link;
+	return drawn;
+}
+
+/* Those that wait, once. Returns whether any does. */
+static bool tell_all(const struct ltz_served *host, uint64_t retry_ns)
+{
+	bool any = false;
+
+	for (struct ltz_visitor *v = service.visitors; v != NULL; v = v->next) {
+		if (!awaits_turn(v, host))
+			continue;
+		any = true;
+		if (retry_ns != 0 && !v->told)
+			ltz__proof_tell(&v->handshake, retry_ns);
+		v->told |= retry_ns != 0;
+	}
+	return any;
+}
+
+/* Believes or refuses as many as the bucket allows; returns when to come again. */
+static uint64_t give_turns(const struct ltz_served *host)
+{
+	uint64_t *guesses = ltz__mem_guesses(host->mem);
+	const struct ltz_offer offer = offer_of(host);
+
+	while (tell_all(host, 0)) {
+		uint64_t retry_ns = ltz__bucket_take(guesses, ltz__mem_now_ns(host->mem));
+		if (retry_ns != 0) {
+			tell_all(host, retry_ns);
+			return ltz__sys_boottime_ns() + retry_ns;
+		}
+		LTZ_CRASH_POINT("pool.charged");
+		struct ltz_visitor **link = draw_visitor(host);
+		/* Only a wrong password is charged: not our failing, nor the pool's end. */
+		if (link == NULL || ltz__proof_judge(&(*link)->handshake, &offer) != -EKEYREJECTED)
+			ltz__bucket_give_back(guesses);
+		if (link == NULL)
+			return ltz__sys_boottime_ns() + REST_NS;
+		drop_visitor(link);
+	}
+	return UINT64_MAX;
 }
 
 /* ---- the thread's work (under the lock) ------------------------------------------------ */
@@ -235,7 +353,10 @@ static uint64_t work(void *const *ready, int count)
 		handle_ready(ready[i]);
 	uint64_t next_ns = drop_late_visitors(ltz__sys_boottime_ns());
 	for (struct ltz_served *served = service.served; served != NULL; served = served->next) {
+		uint64_t turn_ns = give_turns(served);
 		keep_house(served);
+		if (turn_ns < next_ns)
+			next_ns = turn_ns;
 		if (served->due_ns < next_ns)
 			next_ns = served->due_ns;
 	}
@@ -398,8 +519,7 @@ void ltz__service_forked(void)
 	while (service.visitors != NULL) {
 		struct ltz_visitor *visitor = service.visitors;
 		service.visitors = visitor->next;
-		ltz__sys_close(visitor->handshake.fd);
-		free(visitor);
+		free_visitor(visitor);
 	}
 	service.visitor_count = 0;
 	for (struct ltz_served *served = service.served; served != NULL; served = served->next)

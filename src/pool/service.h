@@ -22,6 +22,7 @@
 
 #include "pool/deaths.h"
 
+struct ltz_keys;
 struct ltz_mem;
 
 /* One membership as the thread sees it; part of struct ltz_membership. */
@@ -30,6 +31,7 @@ struct ltz_served {
 	struct ltz_mem *mem;     /* constant while served                                      */
 	const char *name;        /* constant                                                   */
 	const uint8_t *id;       /* constant                                                   */
+	const struct ltz_keys *keys; /* constant; they may be none                             */
 	int memfd, dir;          /* constant while served; dir -1: none                        */
 	int listener;            /* under the service lock; -1 once the pool is destroyed      */
 	uint64_t due_ns;         /* the thread's own: when the next tick is wanted             */

@@ -165,6 +165,8 @@ static_assert(sizeof(struct shm_table_entry) == 32, "two to a line");
 /* In a page of its own before the rows, so that read-only members can map it writable with them. */
 struct shm_members {
 	uint64_t rows_high; /* rows below it may be up; only raised (compare-and-swap) */
+	uint64_t pad[7];
+	uint64_t guesses;   /* a time: see pool/bucket.h; members that serve joins / compare-and-swap / likewise */
 };
 #define SHM_MEMBERS_OFFSET (131072u - 4096u)
 

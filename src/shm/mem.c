@@ -271,6 +271,7 @@ void ltz__mem_abandon(struct ltz_mem *mem)
 void ltz__mem_id(const struct ltz_mem *mem, uint8_t id[16]) { memcpy(id, mem->geometry.id, 16); }
 bool ltz__mem_destroyed(const struct ltz_mem *mem) { return load_acquire(&mem->header->root) == ROOT_DESTROYED; }
 uint32_t ltz__mem_flags(const struct ltz_mem *mem) { return mem->geometry.flags & ~SHM_FENCES; }
+uint64_t *ltz__mem_guesses(struct ltz_mem *mem) { return &mem->members->guesses; }
 int ltz__mem_fd(const struct ltz_mem *mem) { return mem->share_fd; }
 
 void ltz__mem_destroy(struct ltz_mem *mem)

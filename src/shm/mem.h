@@ -54,6 +54,8 @@ void ltz__mem_abandon(struct ltz_mem *mem);
 /* The pool's id: 16 random bytes that no other pool has. */
 void ltz__mem_id(const struct ltz_mem *mem, uint8_t id[16]);
 bool ltz__mem_destroyed(const struct ltz_mem *mem);
+/* The word that counts guesses of the password: pool/bucket.h's. Also read-only members may write it. */
+uint64_t *ltz__mem_guesses(struct ltz_mem *mem);
 uint32_t ltz__mem_flags(const struct ltz_mem *mem); /* latzero.h's open flags that the pool was made with */
 
 /* Ends the pool for every member. Whoever comes second changes nothing. */

@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -83,6 +84,13 @@ uint64_t ltz__sys_pid_namespace(void)
 	struct stat status;
 
 	return LTZ_CALL(stat("/proc/self/ns/pid", &status)) < 0 ? 0 : (uint64_t)status.st_ino;
+}
+
+int ltz__sys_harden(void)
+{
+	long result = LTZ_CALL(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
+
+	return result < 0 ? (int)result : 0;
 }
 
 uint32_t ltz__sys_pid(void)

@@ -178,6 +178,13 @@ int ltz__sys_peer(int fd, uint32_t *uid, uint32_t *pid)
 	return 0;
 }
 
+int ltz__sys_socket_pair(int fds[2])
+{
+	long result = LTZ_CALL(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCKET_FLAGS, 0, fds));
+
+	return result < 0 ? (int)result : 0;
+}
+
 /* Room for descriptors in a message, aligned as the kernel wants it. */
 union control {
 	char bytes[CMSG_SPACE(sizeof(int) * LTZ_SYS_MAX_FDS)];

@@ -98,6 +98,9 @@ int ltz__sys_pidfd(uint32_t pid);
 /* A number for this process' pid namespace; 0: unknown. */
 uint64_t ltz__sys_pid_namespace(void);
 
+/* No core dump of this process, and nobody but root may look into it (PR_SET_DUMPABLE). */
+int ltz__sys_harden(void);
+
 uint32_t ltz__sys_pid(void);
 uint32_t ltz__sys_uid(void);
 /* This process' name for people, NUL-terminated, cut to fit. */
@@ -168,6 +171,9 @@ int ltz__sys_accept(int listener);
 /* 0 if fd is a listening SEQPACKET unix socket, else -EPROTO. */
 int ltz__sys_listener_verify(int fd);
 int ltz__sys_peer(int fd, uint32_t *uid, uint32_t *pid);
+
+/* Two sockets connected to each other. */
+int ltz__sys_socket_pair(int fds[2]);
 
 #define LTZ_SYS_MAX_FDS 4
 /* Sends one packet with nfds descriptors. -EAGAIN, -EPIPE. Raises no signal. */

@@ -3,7 +3,8 @@
  * role_member.c - a program that uses pools as it is told, line by line.
  *
  *   create NAME MAX_MIB     connect NAME TIMEOUT_MS    readonly NAME
- *   import NAME FD FD       close                      destroy NAME
+ *   import NAME FD FD FD    close                      destroy NAME
+ *   key PASSWORD FLAGS      (for what comes; FLAGS for create)
  *   exists NAME             set KEY NUMBER             get KEY
  *   add KEY TIMES           fill MIB                   members
  *   fork                    (goes on in the child; the parent is killed)
@@ -20,6 +21,8 @@
 #include <latzero.h>
 
 static ltz_pool *pool;
+static char password[LTZ_NAME_MAX + 1];
+static unsigned lock_flags;
 
 static ltz_key key_of(const char *text)
 {
@@ -81,11 +84,24 @@ static int go_on_in_child(void)
 	return child < 0 ? -1 : 0;
 }
 
-static int open_pool(const char *command, const char *name, int64_t a, int64_t b)
+static struct ltz_open_options usual_options(void)
 {
 	struct ltz_open_options options = { .timeout_ms = 30000 };
 
+	if (password[0] != '\0') {
+		options.key = password;
+		options.key_size = strlen(password);
+	}
+	return options;
+}
+
+static int open_pool(const char *command, const char *name, const int64_t *number)
+{
+	struct ltz_open_options options = usual_options();
+	int64_t a = number[0];
+
 	if (strcmp(command, "create") == 0) {
+		options.flags = lock_flags;
 		options.max_size_bytes = (uint64_t)a << 20;
 		return ltz_create(name, &options, &pool);
 	}
@@ -98,11 +114,25 @@ static int open_pool(const char *command, const char *name, int64_t a, int64_t b
 		options.flags = LTZ_READONLY;
 		return ltz_connect(name, &options, &pool);
 	}
-	return ltz_import(name, (const int[2]){ (int)a, (int)b }, &options, &pool);
+	options.key = NULL;
+	options.key_size = 0;
+	return ltz_import(name, (const int[3]){ (int)a, (int)number[1], (int)number[2] }, &options, &pool);
 }
 
-static int obey(const char *command, const char *name, int64_t a, int64_t b, int64_t *value)
+static int set_key(const char *word, unsigned flags)
 {
+	memcpy(password, word, sizeof password);
+	lock_flags = flags;
+	return 0;
+}
+
+static int obey(const char *command, const char *name, const int64_t *number, int64_t *value)
+{
+	const struct ltz_open_options options = usual_options();
+	int64_t a = number[0];
+
+	if (strcmp(command, "key") == 0)
+		return set_key(name, (unsigned)a);
 	if (strcmp(command, "set") == 0)
 		return set_number(name, a);
 	if (strcmp(command, "get") == 0) {
@@ -118,7 +148,7 @@ static int obey(const char *command, const char *name, int64_t a, int64_t b, int
 	if (strcmp(command, "exists") == 0)
 		return ltz_exists(name, NULL);
 	if (strcmp(command, "destroy") == 0)
-		return ltz_destroy(name, NULL);
+		return ltz_destroy(name, &options);
 	if (strcmp(command, "fork") == 0)
 		return go_on_in_child();
 	if (strcmp(command, "close") == 0) {
@@ -126,7 +156,7 @@ static int obey(const char *command, const char *name, int64_t a, int64_t b, int
 		pool = NULL;
 		return 0;
 	}
-	return open_pool(command, name, a, b);
+	return open_pool(command, name, number);
 }
 
 int main(void)
@@ -135,10 +165,10 @@ int main(void)
 
 	while (fgets(line, sizeof line, stdin) != NULL) {
 		char command[16] = "", name[LTZ_NAME_MAX + 1] = "";
-		int64_t a = 0, b = 0, value = 0;
+		int64_t number[3] = { 0, 0, 0 }, value = 0;
 
-		sscanf(line, "%15s %100s %" SCNd64 " %" SCNd64, command, name, &a, &b);
-		int result = obey(command, name, a, b, &value);
+		sscanf(line, "%15s %100s %" SCNd64 " %" SCNd64 " %" SCNd64, command, name, &number[0], &number[1], &number[2]);
+		int result = obey(command, name, number, &value);
 		printf("%d %" PRId64 "\n", result, value);
 		fflush(stdout);
 	}

@@ -106,7 +106,7 @@ TEST(who_is_handed_a_pool_elsewhere_knows_the_time)
 	struct ltz_open_options options = options_in(dir);
 	struct role role;
 	ltz_pool *pool;
-	int fds[2];
+	int fds[LTZ_EXPORT_FDS];
 
 	ASSERT_EQ_INT(ltz_create("clocks", &options, &pool), 0);
 	set_ttl(pool, "here");
@@ -115,7 +115,7 @@ TEST(who_is_handed_a_pool_elsewhere_knows_the_time)
 	fds[1] = dup(fds[1]);
 	go_elsewhere();
 	role_start(&role, dir);
-	role_tell(&role, "import clocks %d %d", fds[0], fds[1]);
+	role_tell(&role, "import clocks %d %d %d", fds[0], fds[1], fds[2]);
 	ASSERT_EQ_INT(role_hear(&role, NULL), 0);
 	EXPECT_EQ_INT(role_ask(&role, "get here"), 0);
 	role_end(&role);

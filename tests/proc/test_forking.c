@@ -308,7 +308,7 @@ TEST(a_raw_clone_is_refused)
 	ASSERT_OK(child);
 	if (child == 0) {
 		int connected = ltz_connect("forked", &options, &pool);
-		int fds[2], exported = ltz_export(shared.pool, fds);
+		int fds[LTZ_EXPORT_FDS], exported = ltz_export(shared.pool, fds);
 		ltz_close(shared.pool);
 		_exit(connected == -ENOTSUP && exported == -ENOTSUP ? 0 : 1);
 	}

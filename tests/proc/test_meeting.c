@@ -231,17 +231,20 @@ TEST(descriptors_let_a_child_process_in)
 	struct ltz_open_options options = options_in(dir);
 	struct role role;
 	ltz_pool *pool;
-	int fds[2], copies[2];
+	int fds[LTZ_EXPORT_FDS], copies[2];
 
 	ASSERT_EQ_INT(ltz_create("handed", &options, &pool), 0);
 	ASSERT_EQ_INT(set_number(pool, "k", 3), 0);
 	ASSERT_EQ_INT(ltz_export(pool, fds), 0);
+	EXPECT_EQ_INT(fds[2], -1);
 	ASSERT_OK(copies[0] = dup(fds[0])); /* without close-on-exec */
 	ASSERT_OK(copies[1] = dup(fds[1]));
+	close(fds[0]);
+	close(fds[1]);
 	role_start(&role, dir);
 	close(copies[0]);
 	close(copies[1]);
-	role_tell(&role, "import handed %d %d", copies[0], copies[1]);
+	role_tell(&role, "import handed %d %d -1", copies[0], copies[1]);
 	ASSERT_EQ_INT(role_hear(&role, NULL), 0);
 	EXPECT_EQ_INT(role_value(&role, "get k"), 3);
 	EXPECT_EQ_U64(count_members(pool), 2);
@@ -258,7 +261,7 @@ TEST(import_refuses_what_is_no_pool)
 	struct ltz_open_options options = options_in(dir);
 	unsigned before = count_descriptors();
 	ltz_pool *pool = NULL;
-	int fds[2];
+	int fds[LTZ_EXPORT_FDS] = { -1, -1, -1 };
 
 	ASSERT_OK(pipe(fds));
 	EXPECT_EQ_INT(ltz_import("piped", fds, &options, &pool), -EPROTO);

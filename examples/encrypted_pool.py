@@ -4,38 +4,26 @@
 Run it:  python examples/encrypted_pool.py
 """
 
-import sys
-
-from latzero import AuthenticationError, SharedMemoryPool
+import latzero
 
 NAME = "example-encrypted"
 PASSWORD = "correct horse battery staple"
 
+with latzero.create(NAME, auth=True, auth_key=PASSWORD, encryption=True) as pool:
+    pool["card"] = {"number": "4111 1111 1111 1111", "until": (2031, 5)}
 
-def main():
-    manager = SharedMemoryPool()
+    # Whoever knows the password joins (usually in another process) ...
+    with latzero.connect(NAME, auth_key=PASSWORD) as other:
+        print("with the password:", other["card"]["until"])
+
+    # ... and nobody else.
     try:
-        pool = manager.create(NAME, auth=True, auth_key=PASSWORD, encryption=True)
-    except NotImplementedError:
-        print("this build of latzero has no encryption yet")
-        return 0
+        latzero.connect(NAME, auth_key="a guess")
+    except latzero.AuthenticationError:
+        print("with a guess: not let in")
 
-    with pool:
-        pool["card"] = {"number": "4111 1111 1111 1111", "until": (2031, 5)}
-
-        # Whoever knows the password joins (usually in another process) ...
-        with SharedMemoryPool().connect(NAME, auth_key=PASSWORD) as other:
-            print("with the password:", other["card"]["until"])
-
-        # ... and nobody else.
-        try:
-            SharedMemoryPool().connect(NAME, auth_key="a guess")
-        except AuthenticationError:
-            print("with a guess: not let in")
-
-        print("encryption:", pool.stats()["encryption"])
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    # That it is locked is no secret.
+    for info in latzero.list_pools():
+        if info.name == NAME:
+            print("needs a password:", info.auth)
+    print("encryption:", pool.stats()["encryption"])

@@ -41,6 +41,8 @@ enum lz_error {
 	LZ_POOL_FULL,
 	LZ_POOL_CLOSED,
 	LZ_POOL_TIMEOUT,
+	LZ_AUTHENTICATION,
+	LZ_INTEGRITY,
 	LZ_CORRUPTION,
 	LZ_SERIALIZATION,
 	LZ_UNSAFE_PICKLE,
@@ -65,6 +67,8 @@ int lz_errors_init(struct lz_state *state);
 
 /* Raises the exception for a negative result of a call on a joined pool. Returns NULL. */
 PyObject *lz_raise(struct lz_state *state, int result);
+/* The same for a call on one key, which an IntegrityError names. */
+PyObject *lz_raise_key(struct lz_state *state, int result, const ltz_key *key);
 
 /* The same for ltz_create, _connect, _exists, _list, _destroy, _import: adds what they were doing and why. */
 PyObject *lz_raise_open(struct lz_state *state, int result, const char *doing, const char *name);
@@ -74,6 +78,19 @@ PyObject *lz_raise_readonly(struct lz_state *state);
 
 /* Replaces the current exception by a new one of latzero's, with the old one as its cause. */
 void lz_chain(PyObject *type, const char *format, ...);
+
+/* ---- auth.c: passwords ------------------------------------------------------------ */
+
+struct lz_secret {
+	const void *data; /* NULL: none given */
+	size_t size;
+	PyObject *encoded; /* a copy of ours, wiped by lz_secret_drop; or NULL */
+	Py_buffer buffer;  /* of a bytearray; buffer.obj NULL: unused          */
+};
+
+/* None, str, bytes or bytearray; the object must outlive `out`. 0, or -1 with TypeError or ValueError. */
+int lz_secret_take(PyObject *object, struct lz_secret *out);
+void lz_secret_drop(struct lz_secret *secret);
 
 /* ---- args.c: arguments without a tuple -------------------------------------------- */
 

@@ -17,6 +17,8 @@ static const char *const error_names[LZ_ERROR_COUNT] = {
 	[LZ_POOL_FULL] = "PoolFullError",
 	[LZ_POOL_CLOSED] = "PoolClosedError",
 	[LZ_POOL_TIMEOUT] = "PoolTimeoutError",
+	[LZ_AUTHENTICATION] = "AuthenticationError",
+	[LZ_INTEGRITY] = "IntegrityError",
 	[LZ_CORRUPTION] = "CorruptionError",
 	[LZ_SERIALIZATION] = "SerializationError",
 	[LZ_UNSAFE_PICKLE] = "UnsafePickleError",
@@ -32,6 +34,8 @@ static const struct {
 	{-ENOSPC, LZ_POOL_FULL},
 	{-ESHUTDOWN, LZ_POOL_CLOSED},
 	{-ETIMEDOUT, LZ_POOL_TIMEOUT},
+	{-EKEYREJECTED, LZ_AUTHENTICATION},
+	{-EBADMSG, LZ_INTEGRITY},
 	{-EUCLEAN, LZ_CORRUPTION},
 	{-EPROTO, LZ_ERROR_BASE},
 };
@@ -95,6 +99,55 @@ PyObject *lz_raise(struct lz_state *state, int result)
 	return raise_with(state, result, PyUnicode_FromString(ltz_strerror(result)));
 }
 
+/* Long keys are cut: a message is for people. */
+static PyObject *describe_key(struct lz_state *state, const ltz_key *key)
+{
+	enum { SHOWN = 100 };
+	PyObject *object = lz_key_decode(state, key->type, key->data, key->size), *text = NULL;
+
+	if (object != NULL)
+		text = PyObject_Repr(object);
+	Py_XDECREF(object);
+	if (text != NULL && PyUnicode_GET_LENGTH(text) > SHOWN) {
+		PyObject *start = PyUnicode_Substring(text, 0, SHOWN);
+		Py_SETREF(text, start == NULL ? NULL : PyUnicode_FromFormat("%U...", start));
+		Py_XDECREF(start);
+	}
+	return text;
+}
+
+PyObject *lz_raise_key(struct lz_state *state, int result, const ltz_key *key)
+{
+	if (result != -EBADMSG)
+		return lz_raise(state, result);
+	PyObject *text = describe_key(state, key);
+	if (text == NULL)
+		return NULL;
+	PyErr_Format(state->errors[LZ_INTEGRITY],
+	             "the record of key %U fails its check: somebody changed the memory by other means", text);
+	Py_DECREF(text);
+	return NULL;
+}
+
+/* AuthenticationError(message, retry_after=seconds); steals message. */
+static PyObject *raise_rejected(struct lz_state *state, PyObject *message)
+{
+	unsigned retry_ms = ltz_retry_after_ms();
+	PyObject *args = message == NULL ? NULL : PyTuple_Pack(1, message);
+	PyObject *more = args == NULL || retry_ms == 0 ? NULL : Py_BuildValue("{s:d}", "retry_after", retry_ms / 1000.0);
+
+	if (args != NULL && (retry_ms == 0 || more != NULL)) {
+		PyObject *error = PyObject_Call(state->errors[LZ_AUTHENTICATION], args, more);
+		if (error != NULL)
+			PyErr_SetObject(state->errors[LZ_AUTHENTICATION], error);
+		Py_XDECREF(error);
+	}
+	Py_XDECREF(message);
+	Py_XDECREF(args);
+	Py_XDECREF(more);
+	return NULL;
+}
+
 PyObject *lz_raise_open(struct lz_state *state, int result, const char *doing, const char *name)
 {
 	const char *detail = ltz_error_detail();
@@ -108,6 +161,8 @@ PyObject *lz_raise_open(struct lz_state *state, int result, const char *doing, c
 		message = PyUnicode_FromFormat("cannot %s pool '%s': %s", doing, name, detail);
 	else
 		message = PyUnicode_FromFormat("cannot %s: %s", doing, detail);
+	if (result == -EKEYREJECTED)
+		return raise_rejected(state, message);
 	return raise_with(state, result, message);
 }
 

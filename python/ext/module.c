@@ -18,19 +18,25 @@
 
 typedef int open_function(const char *name, const struct ltz_open_options *options, ltz_pool **out);
 
+/* options: but for the key. */
 static PyObject *open_pool(PyObject *module, PyTypeObject *type, open_function *open, const char *doing,
-                           const char *name, const struct ltz_open_options *options)
+                           const char *name, struct ltz_open_options *options, PyObject *key)
 {
 	struct lz_state *state = lz_state_of(module);
+	struct lz_secret secret;
 	ltz_pool *handle = NULL;
 	int result;
 
+	if (lz_secret_take(key, &secret) < 0)
+		return NULL;
+	options->key = secret.data;
+	options->key_size = secret.size;
 	Py_BEGIN_ALLOW_THREADS
 	result = open(name, options, &handle);
 	Py_END_ALLOW_THREADS
-	if (result < 0)
-		return lz_raise_open(state, result, doing, name);
-	return lz_pool_wrap(state, type, handle);
+	PyObject *pool = result < 0 ? lz_raise_open(state, result, doing, name) : lz_pool_wrap(state, type, handle);
+	lz_secret_drop(&secret);
+	return pool;
 }
 
 static PyObject *core_create(PyObject *module, PyObject *args)
@@ -39,11 +45,12 @@ static PyObject *core_create(PyObject *module, PyObject *args)
 	const char *name;
 	unsigned long long max_size;
 	unsigned flags;
+	PyObject *key;
 
-	if (!PyArg_ParseTuple(args, "O!sKI:create", &PyType_Type, &type, &name, &max_size, &flags))
+	if (!PyArg_ParseTuple(args, "O!sKIO:create", &PyType_Type, &type, &name, &max_size, &flags, &key))
 		return NULL;
 	struct ltz_open_options options = {.max_size_bytes = max_size, .flags = flags};
-	return open_pool(module, type, ltz_create, "create", name, &options);
+	return open_pool(module, type, ltz_create, "create", name, &options, key);
 }
 
 static PyObject *core_connect(PyObject *module, PyObject *args)
@@ -51,11 +58,12 @@ static PyObject *core_connect(PyObject *module, PyObject *args)
 	PyTypeObject *type;
 	const char *name;
 	unsigned flags, timeout_ms;
+	PyObject *key;
 
-	if (!PyArg_ParseTuple(args, "O!sII:connect", &PyType_Type, &type, &name, &flags, &timeout_ms))
+	if (!PyArg_ParseTuple(args, "O!sIIO:connect", &PyType_Type, &type, &name, &flags, &timeout_ms, &key))
 		return NULL;
 	struct ltz_open_options options = {.flags = flags, .timeout_ms = timeout_ms};
-	return open_pool(module, type, ltz_connect, "connect to", name, &options);
+	return open_pool(module, type, ltz_connect, "connect to", name, &options, key);
 }
 
 static PyObject *core_join(PyObject *module, PyObject *args)
@@ -63,11 +71,11 @@ static PyObject *core_join(PyObject *module, PyObject *args)
 	struct lz_state *state = lz_state_of(module);
 	PyTypeObject *type;
 	const char *name;
-	int fds[2], result;
+	int fds[LTZ_EXPORT_FDS], result;
 	unsigned flags;
 	ltz_pool *handle = NULL;
 
-	if (!PyArg_ParseTuple(args, "O!siiI:join", &PyType_Type, &type, &name, &fds[0], &fds[1], &flags))
+	if (!PyArg_ParseTuple(args, "O!siiiI:join", &PyType_Type, &type, &name, &fds[0], &fds[1], &fds[2], &flags))
 		return NULL;
 	struct ltz_open_options options = {.flags = flags};
 	Py_BEGIN_ALLOW_THREADS
@@ -97,16 +105,33 @@ static PyObject *core_exists(PyObject *module, PyObject *args)
 
 static PyObject *core_destroy(PyObject *module, PyObject *args)
 {
+	struct ltz_open_options options = {0};
+	struct lz_secret secret;
 	const char *name;
+	PyObject *key;
 	int result;
 
-	if (!PyArg_ParseTuple(args, "s:destroy", &name))
+	if (!PyArg_ParseTuple(args, "sIO:destroy", &name, &options.flags, &key) || lz_secret_take(key, &secret) < 0)
 		return NULL;
+	options.key = secret.data;
+	options.key_size = secret.size;
 	Py_BEGIN_ALLOW_THREADS
-	result = ltz_destroy(name, NULL);
+	result = ltz_destroy(name, &options);
 	Py_END_ALLOW_THREADS
 	if (result < 0)
-		return lz_raise_open(lz_state_of(module), result, "destroy", name);
+		lz_raise_open(lz_state_of(module), result, "destroy", name);
+	lz_secret_drop(&secret);
+	if (result < 0)
+		return NULL;
+	Py_RETURN_NONE;
+}
+
+static PyObject *core_harden(PyObject *module, PyObject *Py_UNUSED(unused))
+{
+	int result = ltz_harden();
+
+	if (result < 0)
+		return lz_raise(lz_state_of(module), result);
 	Py_RETURN_NONE;
 }
 
@@ -185,12 +210,17 @@ static PyObject *core_adopt(PyObject *module, PyObject *type)
 /* ---- the module ------------------------------------------------------------------------ */
 
 static PyMethodDef core_functions[] = {
-	{"create", core_create, METH_VARARGS, PyDoc_STR("create(type, name, max_size, flags)")},
-	{"connect", core_connect, METH_VARARGS, PyDoc_STR("connect(type, name, flags, timeout_ms)")},
-	{"join", core_join, METH_VARARGS, PyDoc_STR("join(type, name, memory_fd, listener_fd, flags)\n\n"
-	 "Takes both descriptors over.")},
+	{"create", core_create, METH_VARARGS, PyDoc_STR("create(type, name, max_size, flags, key)")},
+	{"connect", core_connect, METH_VARARGS, PyDoc_STR("connect(type, name, flags, timeout_ms, key)")},
+	{"join", core_join, METH_VARARGS, PyDoc_STR("join(type, name, memory_fd, listener_fd, key_fd, flags)\n\n"
+	 "Takes the descriptors over; key_fd may be -1.")},
 	{"exists", core_exists, METH_VARARGS, PyDoc_STR("exists(name)")},
-	{"destroy", core_destroy, METH_VARARGS, PyDoc_STR("destroy(name)")},
+	{"destroy", core_destroy, METH_VARARGS, PyDoc_STR("destroy(name, flags, key)")},
+	{"harden", core_harden, METH_NOARGS, PyDoc_STR("harden($module, /)\n--\n\n"
+	 "Let nobody of this user look into this process (PR_SET_DUMPABLE 0).\n\n"
+	 "No ptrace, no /proc/PID/mem, no core dump: also not by debuggers and profilers. It is\n"
+	 "for the whole process and all its threads; a forked child keeps it, exec undoes it.\n"
+	 "Importing latzero never does this. Root can still look.")},
 	{"list_pools", core_list, METH_NOARGS, PyDoc_STR("list_pools()")},
 	{"adopt_methods", core_adopt, METH_O, PyDoc_STR("adopt_methods(type)")},
 	{"_fork_before", lz_fork_before, METH_NOARGS, NULL},
@@ -210,7 +240,11 @@ static int core_exec(PyObject *module)
 		return -1;
 	if (PyModule_AddStringConstant(module, "__version__", LTZ_VERSION_STRING) < 0 ||
 	    PyModule_AddIntConstant(module, "READONLY", LTZ_READONLY) < 0 ||
-	    PyModule_AddIntConstant(module, "NO_PICKLE", LTZ_NO_PICKLE) < 0)
+	    PyModule_AddIntConstant(module, "NO_PICKLE", LTZ_NO_PICKLE) < 0 ||
+	    PyModule_AddIntConstant(module, "AUTH", LTZ_AUTH) < 0 ||
+	    PyModule_AddIntConstant(module, "ENCRYPTION", LTZ_ENCRYPTION) < 0 ||
+	    PyModule_AddIntConstant(module, "RAW_KEY", LTZ_RAW_KEY) < 0 ||
+	    PyModule_AddIntConstant(module, "PASSWORD_MAX", LTZ_PASSWORD_MAX) < 0)
 		return -1;
 	return lz_fork_init(module);
 }

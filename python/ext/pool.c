@@ -185,14 +185,14 @@ static PyObject *pool_closed(PyObject *object, void *Py_UNUSED(closure))
 static PyObject *pool_export(PyObject *object, PyObject *Py_UNUSED(unused))
 {
 	lz_pool *self = (lz_pool *)object;
-	int fds[2];
+	int fds[LTZ_EXPORT_FDS];
 	ltz_pool *handle = lz_enter(self);
 
 	if (handle == NULL)
 		return NULL;
 	int result = ltz_export(handle, fds);
 	lz_leave(self);
-	return result < 0 ? lz_raise(self->state, result) : Py_BuildValue("(ii)", fds[0], fds[1]);
+	return result < 0 ? lz_raise(self->state, result) : Py_BuildValue("(iii)", fds[0], fds[1], fds[2]);
 }
 
 /* ---- the type ------------------------------------------------------------------------ */
@@ -254,7 +254,8 @@ static PyMethodDef pool_methods[] = {
 	 "Walk the whole pool; one line for each broken invariant, none when it is sound. Safe\n"
 	 "while others work.")},
 	{"_export", pool_export, METH_NOARGS, PyDoc_STR("_export($self, /)\n--\n\n"
-	 "The two descriptors by which a child process joins; they stay the pool's.")},
+	 "The descriptors by which a child process joins: memory, socket, key (-1: none). They are\n"
+	 "the caller's to close.")},
 	{"close", pool_close, METH_NOARGS, PyDoc_STR("close($self, /)\n--\n\n"
 	 "Leave the pool. Later calls raise PoolClosedError; calls that run now end first.\n"
 	 "Closing again does nothing.")},

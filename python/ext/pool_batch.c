@@ -208,7 +208,7 @@ static int delete_chunk(lz_pool *self, const struct chunk *chunk, Py_ssize_t *re
 		int result = ltz_delete(handle, &chunk->keys[i].key, 0);
 		lz_leave(self);
 		if (result < 0) {
-			lz_raise(self->state, result);
+			lz_raise_key(self->state, result, &chunk->keys[i].key);
 			return -1;
 		}
 		*removed += result == LTZ_OK;

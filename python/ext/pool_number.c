@@ -124,7 +124,7 @@ static PyObject *add(lz_pool *self, PyObject *key_object, PyObject *by, PyObject
 		else if (result == LTZ_MISMATCH)
 			refuse_value();
 		else if (handle != NULL)
-			lz_raise(self->state, result);
+			lz_raise_key(self->state, result, &key.key);
 	}
 	if (fits == 0)
 		answer = add_exactly(self, &key.key, by, initial);

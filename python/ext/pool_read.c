@@ -28,7 +28,7 @@ static int read_into(lz_pool *self, const ltz_key *key, void *buffer, size_t cap
 	}
 	lz_leave(self);
 	if (result < 0)
-		lz_raise(self->state, result);
+		lz_raise_key(self->state, result, key);
 	return result < 0 ? -1 : result;
 }
 
@@ -128,7 +128,7 @@ PyObject *lz_fetch(lz_pool *self, const ltz_key *key, ltz_item *item, bool *foun
 	if (result == LTZ_TRUNCATED)
 		return fetch_large(self, key, item, found);
 	*found = result < 0;
-	return result < 0 ? lz_raise(self->state, result) : NULL;
+	return result < 0 ? lz_raise_key(self->state, result, key) : NULL;
 }
 
 int lz_peek(lz_pool *self, PyObject *object, ltz_item *item)
@@ -143,7 +143,7 @@ int lz_peek(lz_pool *self, PyObject *object, ltz_item *item)
 		result = ltz_get(handle, &key.key, NULL, 0, item);
 		lz_leave(self);
 		if (result < 0)
-			lz_raise(self->state, result);
+			lz_raise_key(self->state, result, &key.key);
 	}
 	lz_key_drop(&key);
 	if (result < 0)
@@ -292,7 +292,7 @@ PyObject *lz_pool_pop(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
 		Py_CLEAR(value);
 		if (result < 0) {
 			if (handle != NULL)
-				lz_raise(self->state, result);
+				lz_raise_key(self->state, result, &key.key);
 			break;
 		}
 	}

@@ -21,7 +21,7 @@ int lz_store(lz_pool *self, const ltz_key *key, const ltz_value *value,
 	}
 	lz_leave(self);
 	if (__builtin_expect(result < 0, 0)) {
-		lz_raise(self->state, result);
+		lz_raise_key(self->state, result, key);
 		return -1;
 	}
 	return result;
@@ -167,7 +167,7 @@ static int delete_one(lz_pool *self, PyObject *object)
 		result = ltz_delete(handle, &key.key, 0);
 		lz_leave(self);
 		if (result < 0)
-			lz_raise(self->state, result);
+			lz_raise_key(self->state, result, &key.key);
 	}
 	lz_key_drop(&key);
 	return result < 0 ? -1 : result;
@@ -217,7 +217,7 @@ static PyObject *change_expiry(lz_pool *self, PyObject *object, uint64_t ttl_ms)
 		result = ltz_expire(handle, &key.key, ttl_ms);
 		lz_leave(self);
 		if (result < 0)
-			lz_raise(self->state, result);
+			lz_raise_key(self->state, result, &key.key);
 	}
 	lz_key_drop(&key);
 	return result < 0 ? NULL : PyBool_FromLong(result == LTZ_OK);

@@ -21,6 +21,7 @@ import sys
 if not sys.platform.startswith("linux"):
     raise ImportError("latzero runs on Linux 5.15 and newer only")
 
+from ._auth import RawKey, harden
 from ._core import __version__
 from ._errors import (
     AuthenticationError,
@@ -52,6 +53,7 @@ __all__ = [
     "PoolInfo",
     "PoolNotFoundError",
     "PoolTimeoutError",
+    "RawKey",
     "ReadOnlyError",
     "SerializationError",
     "SharedMemoryPool",
@@ -61,6 +63,7 @@ __all__ = [
     "create",
     "destroy",
     "exists",
+    "harden",
     "list_pools",
 ]
 

@@ -6,18 +6,17 @@ from __future__ import annotations
 from _weakref import ref
 
 from . import _core
+from ._auth import TakenKey
 from ._errors import AuthenticationError, PoolExistsError, PoolNotFoundError
 from ._pool import Pool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
-    from typing import Union
 
     from typing_extensions import Self
 
-    _AuthKey = Union[str, bytes, bytearray, Callable[[], Union[str, bytes, bytearray]]]
+    from ._auth import _AuthKey
 
 __all__ = ["PoolInfo", "SharedMemoryPool"]
 
@@ -117,13 +116,23 @@ def _check_timeout(timeout: float) -> int:
 
 
 def _check_protection(auth: bool, auth_key: object, encryption: bool) -> None:
-    """A pool that was asked to be protected is never made unprotected."""
+    """A pool that was asked to be protected is never made unprotected, nor one that was not."""
     if (auth or encryption) and auth_key is None:
         raise ValueError("auth=True and encryption=True need an auth_key")
-    if auth or encryption:
-        raise NotImplementedError("auth and encryption are not in this version of latzero")
-    if auth_key is not None:
+    if auth_key is not None and not (auth or encryption):
         raise ValueError("auth_key is given, but neither auth=True nor encryption=True")
+
+
+class _GivenKey(TakenKey):
+    """Of one who wants to join: a key that no pool can have is a wrong one."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Self:
+        try:
+            return super().__enter__()
+        except ValueError as error:
+            raise AuthenticationError(str(error)) from None
 
 
 def _check_compression(compress: str) -> None:
@@ -131,6 +140,18 @@ def _check_compression(compress: str) -> None:
         raise ValueError(f"compress must be one of {', '.join(_COMPRESSIONS)}")
     if compress != "none":
         raise NotImplementedError("compress is not in this version of latzero")
+
+
+def _check_flags(name: str, has: dict[str, bool | None], flags: int) -> None:
+    """exist_ok: a pool that exists must be what was asked for."""
+    wanted = {
+        "auth": bool(flags & _core.AUTH),
+        "encryption": bool(flags & _core.ENCRYPTION),
+        "pickle": not flags & _core.NO_PICKLE,
+    }
+    for flag, value in wanted.items():
+        if has.get(flag, value) != value:
+            raise ValueError(f"pool '{name}' exists with {flag}={has[flag]}")
 
 
 class SharedMemoryPool:
@@ -166,17 +187,22 @@ class SharedMemoryPool:
 
         Args:
             name: 1-100 characters of A-Z a-z 0-9 . _ -, not starting with '.'.
-            auth: whether joining needs the auth_key. Not in this version.
-            auth_key: str, bytes, bytearray (wiped after use) or a callable that returns one.
-            encryption: whether records are encrypted. Not in this version.
+            auth: whether joining needs the auth_key, and every record carries an HMAC.
+            auth_key: the password: 1-1024 bytes as str (UTF-8), bytes, bytearray (wiped after
+                use), a `RawKey`, or a callable that returns one of these.
+            encryption: whether keys and values are encrypted; joining needs the auth_key too.
             max_size: the most memory in bytes, at least 2 MiB; None: as the system allows.
             compress: "none".
             pickle: False: the pool takes only None, bool, int, float, str, bytes, bytearray.
             exist_ok: join a pool of that name that exists, instead of PoolExistsError.
 
+        A password costs about 0.2 s of one processor and 64 MiB (Argon2id), without the GIL.
+        It is in no file, argument or shared page; what latzero copied of it is wiped.
+
         Raises:
             PoolExistsError: a process holds a pool of that name.
-            ValueError: a bad name or option; with exist_ok, the pool has other flags.
+            ValueError: a bad name, key or option; with exist_ok, the pool has other flags.
+            AuthenticationError: with exist_ok, the auth_key is not that pool's.
             PoolFullError: the system has no memory for a pool.
         """
         _check_name(name)
@@ -184,27 +210,43 @@ class SharedMemoryPool:
         _check_compression(compress)
         size = _check_size(max_size)
         flags = 0 if pickle else _core.NO_PICKLE
-        if exist_ok:
-            pool = self._create_or_connect(name, size, flags, bool(pickle))
-        else:
-            pool = _core.create(Pool, name, size, flags)
+        if encryption:
+            flags |= _core.ENCRYPTION | _core.AUTH
+        elif auth:
+            flags |= _core.AUTH
+        with TakenKey(auth_key) as key:
+            if exist_ok:
+                pool = self._create_or_connect(name, size, flags, key)
+            else:
+                pool = _core.create(Pool, name, size, flags | key.flags, key.secret)
         self._made[name] = pool
         return self._join(pool)
 
-    def _create_or_connect(self, name: str, size: int, flags: int, pickle: bool) -> Pool:
+    def _create_or_connect(self, name: str, size: int, flags: int, key: TakenKey) -> Pool:
         while True:
             try:
-                return _core.create(Pool, name, size, flags)
+                return _core.create(Pool, name, size, flags | key.flags, key.secret)
             except PoolExistsError:
                 pass
             try:
-                pool = _core.connect(Pool, name, 0, 0)
+                pool = _core.connect(Pool, name, key.flags, 0, key.secret)
             except PoolNotFoundError:
                 continue  # its last member left between the two calls
-            if pool.stats()["pickle"] != pickle:
+            except AuthenticationError:
+                self._check_lock(name, flags)  # whose complaint comes first
+                raise
+            try:
+                _check_flags(name, pool.stats(), flags)
+            except ValueError:
                 pool.close()
-                raise ValueError(f"pool '{name}' exists with pickle={not pickle}")
+                raise
             return pool
+
+    def _check_lock(self, name: str, flags: int) -> None:
+        """Without joining: is the pool locked as the flags say?"""
+        for info in self.list_pools():
+            if info.name == name and info.auth is not None:
+                _check_flags(name, {"auth": info.auth, "encryption": info.encryption}, flags)
 
     def connect(
         self,
@@ -218,22 +260,28 @@ class SharedMemoryPool:
 
         Args:
             name: the pool's name.
-            auth_key: str, bytes, bytearray (wiped after use) or a callable that returns one.
+            auth_key: the key of a locked pool: str, bytes, bytearray (wiped after use), `RawKey`,
+                or a callable that returns one of these.
             readonly: whether every call that would write raises ReadOnlyError; the pool's
                 data is then mapped as read-only memory.
-            timeout: seconds to wait for an answer.
+            timeout: seconds to wait for others: for an answer, and for the turn while wrong keys
+                are being tried. The 0.2 s that a password costs (Argon2id, without the GIL)
+                come on top.
+
+        A process that has joined a locked pool already must give its key all the same.
 
         Raises:
             PoolNotFoundError: no process holds it.
-            AuthenticationError: the auth_key is wrong, missing, or given for an open pool.
+            AuthenticationError: the auth_key is wrong, missing, or given for an open pool; or
+                too many wrong ones were tried by whomever: then `retry_after` says in how many
+                seconds it may work.
             PoolTimeoutError: every member is stopped.
         """
         _check_name(name)
         flags = _core.READONLY if readonly else 0
-        pool = _core.connect(Pool, name, flags, _check_timeout(timeout))
-        if auth_key is not None:
-            pool.close()
-            raise AuthenticationError(f"pool '{name}' has no auth_key, but one was given")
+        timeout_ms = _check_timeout(timeout)
+        with _GivenKey(auth_key) as key:
+            pool = _core.connect(Pool, name, flags | key.flags, timeout_ms, key.secret)
         return self._join(pool)
 
     def _join(self, pool: Pool) -> Pool:
@@ -264,11 +312,8 @@ class SharedMemoryPool:
             AuthenticationError: as in connect.
         """
         _check_name(name)
-        if auth_key is not None:
-            if not _core.exists(name):
-                raise PoolNotFoundError(f"cannot destroy pool '{name}': no process holds it")
-            raise AuthenticationError(f"pool '{name}' has no auth_key, but one was given")
-        _core.destroy(name)
+        with _GivenKey(auth_key) as key:
+            _core.destroy(name, key.flags, key.secret)
 
     def close(self) -> None:
         """Leave every pool that this manager joined. It can be used again."""

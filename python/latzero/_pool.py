@@ -157,10 +157,10 @@ def _same(stored: object, expected: object) -> bool:
     return type(stored) is type(expected) and bool(stored == expected)
 
 
-def _rejoin(cls: type[Pool], name: str, memory: Any, listener: Any, readonly: bool) -> Pool:
+def _rejoin(cls: type[Pool], name: str, fds: tuple[Any, ...], readonly: bool) -> Pool:
     """In a multiprocessing child: the pool that its parent handed over."""
-    flags = _core.READONLY if readonly else 0
-    return _core.join(cls, name, memory.detach(), listener.detach(), flags)
+    memory, listener, key = (-1 if fd is None else fd.detach() for fd in fds)
+    return _core.join(cls, name, memory, listener, key, _core.READONLY if readonly else 0)
 
 
 class Pool(_core.Pool, _Mapping):
@@ -178,8 +178,8 @@ class Pool(_core.Pool, _Mapping):
     a handle given to a multiprocessing child (spawn, forkserver, fork) works there.
 
     Errors: PoolClosedError after close() or destroy(), ReadOnlyError for writes through a
-    read-only handle, PoolFullError, SerializationError, CorruptionError. After each the
-    pool is as it was before the call.
+    read-only handle, PoolFullError, SerializationError, CorruptionError, and in locked pools
+    IntegrityError. After each the pool is as it was before the call.
 
     What is promised when processes die, stop, or need more memory than there is:
 
@@ -345,7 +345,11 @@ class Pool(_core.Pool, _Mapping):
         return f"<latzero.Pool {self.name!r} {state}>"
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        """Only for a multiprocessing child: the descriptors travel, no name, no auth_key."""
+        """Only for a multiprocessing child: descriptors travel, no name, no auth_key.
+
+        The key of a locked pool lies in the kernel, in the queue of one of the descriptors,
+        until the child takes it out: it is in no pickle, file or argument.
+        """
         context = sys.modules.get("multiprocessing.context")
         popen = None if context is None else context.get_spawning_popen()
         if popen is None:
@@ -356,13 +360,12 @@ class Pool(_core.Pool, _Mapping):
         from multiprocessing.reduction import DupFd
         from multiprocessing.util import Finalize
 
-        # Duplicates: a child may get several handles of one pool, each takes its own over.
         passed = []
         for fd in self._export():
-            duplicate = os.dup(fd)
-            Finalize(popen, os.close, args=(duplicate,))
-            passed.append(DupFd(duplicate))
-        return _rejoin, (type(self), self.name, passed[0], passed[1], self.readonly)
+            if fd >= 0:
+                Finalize(popen, os.close, args=(fd,))
+            passed.append(DupFd(fd) if fd >= 0 else None)
+        return _rejoin, (type(self), self.name, tuple(passed), self.readonly)
 
     def __copy__(self) -> dict[_Key, Any]:
         return self.copy()

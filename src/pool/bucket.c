@@ -5,6 +5,7 @@
 #include "base/atomic.h"
 
 #define CAPACITY_NS (LTZ_BUCKET_BURST * LTZ_BUCKET_TOKEN_NS)
+#define LATE_NS 2000000000ull /* by which now_ns may be older than what others wrote meanwhile */
 
 uint64_t ltz__bucket_take(uint64_t *word, uint64_t now_ns)
 {
@@ -14,7 +15,7 @@ uint64_t ltz__bucket_take(uint64_t *word, uint64_t now_ns)
 
 		if (full_ns < now_ns)
 			full_ns = now_ns;
-		if (full_ns > now_ns + CAPACITY_NS)
+		if (full_ns > now_ns + CAPACITY_NS + LATE_NS)
 			full_ns = now_ns + CAPACITY_NS;
 		if (full_ns + LTZ_BUCKET_TOKEN_NS <= now_ns + CAPACITY_NS) {
 			/* pairs with: pool/bucket.c:ltz__bucket_give_back */

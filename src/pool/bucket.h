@@ -7,8 +7,9 @@
  * (a "theoretical arrival time", as in the generic cell rate algorithm). A
  * token taken moves it later by a third of a second. There is nothing to hold,
  * so nothing to adopt: who dies between taking and giving back costs a third
- * of a second. Any value is a valid one: a time too far ahead counts as "empty
- * now", so garbage heals in less than two seconds.
+ * of a second. Any value is a valid one: a time farther ahead than can be, and
+ * than a member that was stopped in here may have seen of others, is taken for
+ * "empty now", so garbage heals within four seconds.
  */
 #ifndef LTZ_POOL_BUCKET_H
 #define LTZ_POOL_BUCKET_H

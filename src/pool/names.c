@@ -154,8 +154,7 @@ static int destroy_memory(struct ltz_place *place, const char *name)
 static void let_memory_go(struct ltz_place *place)
 {
 	ltz__sys_close(place->memfd);
-	ltz__sys_close(place->listener);
-	place->memfd = place->listener = -1;
+	place->memfd = -1;
 	ltz__keys_deinit(&place->keys);
 }
 
@@ -168,8 +167,8 @@ static int destroy_once(struct ltz_place *place, struct ltz_wish *wish)
 	if (r < 0)
 		return r;
 	place->memfd = answer.memfd;
-	place->listener = answer.listener;
 	r = ltz__join_verify(answer.memfd, answer.listener);
+	ltz__sys_close(answer.listener);
 	if (r == 0)
 		r = destroy_memory(place, wish->name);
 	let_memory_go(place);

@@ -88,7 +88,7 @@ int ltz__place_open(struct ltz_place *place, const char *path)
 	char why[300] = "";
 	int r;
 
-	place->socket = place->memfd = place->listener = -1;
+	place->socket = place->memfd = -1;
 	place->asked[0] = '\0';
 	place->keys = (struct ltz_keys){ 0 };
 	place->spake2 = NULL;
@@ -120,10 +120,9 @@ static void let_go(struct ltz_place *place)
 {
 	close_connection(place);
 	ltz__sys_close(place->memfd);
-	ltz__sys_close(place->listener);
 	ltz__keys_deinit(&place->keys);
 	ltz__sys_close(place->dir);
-	place->memfd = place->listener = place->dir = -1;
+	place->memfd = place->dir = -1;
 }
 
 void ltz__place_close(struct ltz_place *place)

@@ -40,7 +40,7 @@ struct ltz_place {
 	int dir;    /* the directory                                      */
 	int socket; /* the connection of a question being asked, or -1    */
 	char asked[LTZ_SOCKET_PATH_MAX]; /* where the socket is that was asked last */
-	int memfd, listener;       /* received, and not yet anybody's; else -1     */
+	int memfd;  /* of a pool that is to be destroyed, or -1           */
 	struct ltz_keys keys;      /* made for the pool that is asked for, or none */
 	struct ltz_spake2 *spake2; /* of a proof under way, or NULL                */
 	char path[PATH_MAX];

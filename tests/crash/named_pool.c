@@ -15,6 +15,7 @@
 struct stage {
 	char dir[96];
 	struct ltz_open_options options;
+	unsigned lock; /* flags to create with */
 	struct role bystander;
 	const char *last; /* point that a serving victim comes by at last */
 	struct test_gate ready, go;
@@ -22,7 +23,7 @@ struct stage {
 
 struct pool_scene {
 	const char *name;
-	bool bystander;
+	bool bystander, locked;
 	void (*before)(struct stage *stage);
 	void (*victim)(void *stage);
 	void (*act)(struct stage *stage);   /* on a victim that serves; NULL: it acts by itself */
@@ -38,11 +39,15 @@ static int ignore(void *context, const struct ltz_pool_info *info)
 
 /* ---- victims that act by themselves -------------------------------------------------- */
 
+static const char raw_key[32] = "mortal-key";
+
 static ltz_pool *create(struct stage *stage)
 {
+	struct ltz_open_options options = stage->options;
 	ltz_pool *pool;
 
-	return ltz_create("mortal", &stage->options, &pool) == 0 ? pool : NULL;
+	options.flags |= stage->lock;
+	return ltz_create("mortal", &options, &pool) == 0 ? pool : NULL;
 }
 
 static ltz_pool *connect_to(struct stage *stage)
@@ -220,6 +225,21 @@ static void act_connect(struct stage *stage)
 	ltz_close(pool);
 }
 
+/* More often than it may be done at once. */
+static void act_guess(struct stage *stage)
+{
+	static const char wrong[32] = "another-key";
+	struct ltz_open_options options = stage->options;
+	ltz_pool *pool;
+
+	options.key = wrong;
+	options.timeout_ms = 50;
+	for (unsigned i = 0; i < 7; i++) {
+		int r = ltz_connect("mortal", &options, &pool);
+		EXPECT_TRUE(r == -EKEYREJECTED || r == -ENOENT || r == -ETIMEDOUT); /* it died, or is just dying */
+	}
+}
+
 static void act_list(struct stage *stage)
 {
 	EXPECT_EQ_INT(ltz_list(stage->dir, ignore, NULL), 0);
@@ -338,6 +358,12 @@ static const struct pool_scene scenes[] = {
 	{ "serve a list", .victim = victim_serves, .act = act_list, .last = "pool.report_sent" },
 	{ "serve an end", .victim = victim_serves, .act = act_destroy, .last = "pool.stopped_listening" },
 	{ "serve nonsense", .victim = victim_serves, .act = act_ask_wrongly, .last = "pool.refused" },
+	{ "lock", .locked = true, .victim = victim_creates },
+	{ "prove", .bystander = true, .locked = true, .victim = victim_connects },
+	{ "prove and destroy", .bystander = true, .locked = true, .victim = victim_destroys,
+	  .after = expect_destroyed_or_not },
+	{ "serve a proof", .locked = true, .victim = victim_serves, .act = act_connect, .last = "pool.entry_sent" },
+	{ "serve guesses", .locked = true, .victim = victim_serves, .act = act_guess, .last = "pool.wait_sent" },
 	{ "see a death", .bystander = true, .victim = victim_watches, .act = act_kill_bystander,
 	  .last = "pool.death_settled", .after = expect_usable },
 };
@@ -360,12 +386,23 @@ static enum fate play(const struct pool_scene *scene, struct death death, uint64
 	stage.options = options_in(stage.dir);
 	stage.options.max_size_bytes = 8 << 20;
 	stage.last = scene->last;
+	stage.lock = 0;
+	if (scene->locked) {
+		stage.options.key = raw_key;
+		stage.options.key_size = sizeof raw_key;
+		stage.options.flags = LTZ_RAW_KEY;
+		stage.lock = LTZ_AUTH;
+	}
 	test_gate_init(&stage.ready);
 	test_gate_init(&stage.go);
 	if (scene->before)
 		scene->before(&stage);
 	if (scene->bystander) {
 		role_start(&stage.bystander, stage.dir);
+		if (scene->locked) {
+			role_tell(&stage.bystander, "key %s %u", raw_key, LTZ_AUTH | LTZ_RAW_KEY);
+			ASSERT_EQ_INT(role_hear(&stage.bystander, NULL), 0);
+		}
 		ASSERT_EQ_INT(role_ask(&stage.bystander, "create mortal 8"), 0);
 		ASSERT_EQ_INT(role_ask(&stage.bystander, "set k 1"), 0);
 	}

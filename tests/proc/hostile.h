@@ -72,9 +72,8 @@ static UNUSED int raw_socket(const char *dir, const char *name, struct sockaddr_
 {
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
-	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	ASSERT_OK(fd);
-	ASSERT_TRUE(snprintf(address->sun_path, sizeof address->sun_path, "%s/%s", dir, file) < (int)sizeof address->sun_path);
+	*address = address_of(dir, name);
 	return fd;
 }
 

@@ -4,7 +4,8 @@
  *
  *   create NAME MAX_MIB     connect NAME TIMEOUT_MS    readonly NAME
  *   import NAME FD FD FD    close                      destroy NAME
- *   key PASSWORD FLAGS      (for what comes; FLAGS for create)
+ *   key PASSWORD FLAGS      (for what comes; FLAGS for create; with LTZ_RAW_KEY
+ *                            it is filled up with zeros)
  *   exists NAME             set KEY NUMBER             get KEY
  *   add KEY TIMES           fill MIB                   members
  *   fork                    (goes on in the child; the parent is killed)
@@ -90,7 +91,8 @@ static struct ltz_open_options usual_options(void)
 
 	if (password[0] != '\0') {
 		options.key = password;
-		options.key_size = strlen(password);
+		options.flags = lock_flags & LTZ_RAW_KEY;
+		options.key_size = options.flags != 0 ? 32 : strlen(password);
 	}
 	return options;
 }
@@ -111,11 +113,10 @@ static int open_pool(const char *command, const char *name, const int64_t *numbe
 		return ltz_connect(name, &options, &pool);
 	}
 	if (strcmp(command, "readonly") == 0) {
-		options.flags = LTZ_READONLY;
+		options.flags |= LTZ_READONLY;
 		return ltz_connect(name, &options, &pool);
 	}
-	options.key = NULL;
-	options.key_size = 0;
+	options = (struct ltz_open_options){ .timeout_ms = 30000 };
 	return ltz_import(name, (const int[3]){ (int)a, (int)number[1], (int)number[2] }, &options, &pool);
 }
 

@@ -3,9 +3,11 @@
  * test_locked_pools.c - passwords between real processes: who is let in, who is
  * not, how often one may guess, and what travels to children.
  */
+#include <grp.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
-#include "base/error.h"
 #include "proc.h"
 
 #define PASSWORD "correct horse battery staple"
@@ -160,4 +162,189 @@ TEST(destroying_needs_the_key)
 	EXPECT_EQ_INT(set_number(pool, "k", 1), -ESHUTDOWN);
 	ltz_close(pool);
 	EXPECT_EQ_U64(count_entries(dir), 0);
+}
+
+/* ---- other members, other users, other times -------------------------------------------- */
+
+static void connect_with_raw_key(void *context)
+{
+	struct ltz_open_options options = with_raw_key(context, 0);
+	ltz_pool *pool;
+
+	ASSERT_EQ_INT(ltz_connect("locked", &options, &pool), 0);
+	EXPECT_EQ_INT(set_number(pool, "k", 1), 0);
+	ltz_close(pool);
+}
+
+TEST(many_who_know_the_key_do_not_wait_for_each_other_s_turn)
+{
+	enum { CROWD = 40 };
+	const char *dir = test_directory();
+	struct ltz_open_options options = with_raw_key(dir, LTZ_AUTH);
+	pid_t crowd[CROWD];
+	ltz_pool *pool;
+
+	ASSERT_EQ_INT(ltz_create("locked", &options, &pool), 0);
+	for (int i = 0; i < CROWD; i++)
+		crowd[i] = test_fork(connect_with_raw_key, (void *)dir);
+	for (int i = 0; i < CROWD; i++)
+		test_wait(crowd[i]);
+	ltz_close(pool);
+}
+
+TEST(stopped_members_cost_the_timeout)
+{
+	const char *dir = test_directory();
+	struct ltz_open_options options = with_raw_key(dir, 0);
+	struct role role;
+	ltz_pool *pool;
+
+	role_start(&role, dir);
+	role_tell(&role, "key one-word %u", LTZ_AUTH | LTZ_RAW_KEY);
+	ASSERT_EQ_INT(role_hear(&role, NULL), 0);
+	ASSERT_EQ_INT(role_ask(&role, "create locked 8"), 0);
+	ASSERT_OK(kill(role.pid, SIGSTOP));
+	options.timeout_ms = 300;
+	EXPECT_EQ_INT(ltz_connect("locked", &options, &pool), -ETIMEDOUT);
+	ASSERT_OK(kill(role.pid, SIGCONT));
+	role_end(&role);
+}
+
+/* What a process of another user gets, that speaks the protocol: nothing. */
+static void ask_as_another(void *context)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct { uint64_t magic; uint32_t version; int32_t what; char name[104]; } hello = {
+		0x6c61747a65726f31ull, 1, 1, "locked" };
+	char answer[256], control[256];
+	struct iovec part = { answer, sizeof answer };
+	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+	struct ltz_open_options options = with_raw_key(context, 0);
+	ltz_pool *pool;
+
+	ASSERT_OK(setgroups(0, NULL));
+	ASSERT_OK(setgid(65534));
+	ASSERT_OK(setuid(65534));
+	EXPECT_EQ_INT(ltz_connect("locked", &options, &pool), -EACCES);
+	EXPECT_EQ_INT(ltz_destroy("locked", &options), -EACCES);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	snprintf(address.sun_path, sizeof address.sun_path, "%s/locked.sock", (const char *)context);
+	ASSERT_OK(connect(fd, (struct sockaddr *)&address, sizeof address));
+	ASSERT_OK(send(fd, &hello, sizeof hello, 0));
+	EXPECT_EQ_INT(recvmsg(fd, &message, 0), 16);
+	EXPECT_EQ_INT(((int32_t *)answer)[3], -EACCES);
+	EXPECT_EQ_U64(message.msg_controllen, 0);
+}
+
+TEST(another_user_gets_nothing_even_where_it_can_reach_the_socket)
+{
+	const char *dir = test_directory();
+	struct ltz_open_options options = with_raw_key(dir, LTZ_AUTH);
+	char file[200];
+	ltz_pool *pool;
+
+	if (geteuid() != 0)
+		test_skip("only root can become another user");
+	ASSERT_EQ_INT(ltz_create("locked", &options, &pool), 0);
+	snprintf(file, sizeof file, "%s/locked.sock", dir);
+	ASSERT_OK(chmod(file, 0666));
+	ASSERT_OK(chmod(dir, 0755));
+	test_wait(test_fork(ask_as_another, (void *)dir));
+	ASSERT_OK(chmod(dir, 0700));
+	EXPECT_EQ_INT(set_number(pool, "k", 1), 0);
+	EXPECT_EQ_U64(count_members(pool), 1);
+	ltz_close(pool);
+}
+
+/* ---- children ------------------------------------------------------------------------------ */
+
+struct family {
+	const char *dir;
+	ltz_pool *pool;
+};
+
+static void child_goes_on(void *context)
+{
+	struct family *family = context;
+	struct ltz_open_options options = with_raw_key(family->dir, 0);
+	struct role role;
+
+	EXPECT_EQ_INT(set_number(family->pool, "k", 2), 0);
+	/* It serves others: with the same keys. */
+	role_start(&role, family->dir);
+	role_tell(&role, "key %s %u", "one-word", LTZ_RAW_KEY);
+	ASSERT_EQ_INT(role_hear(&role, NULL), 0);
+	EXPECT_EQ_INT(role_ask(&role, "connect locked 0"), 0);
+	EXPECT_EQ_INT(role_value(&role, "get k"), 2);
+	role_end(&role);
+	options.key = "wrong key of exactly 32 bytes...";
+	ltz_pool *second;
+	EXPECT_EQ_INT(ltz_connect("locked", &options, &second), -EKEYREJECTED);
+	ltz_close(family->pool);
+}
+
+TEST(a_forked_child_has_the_keys_without_its_parent)
+{
+	static const char word[32] = "one-word";
+	struct family family = { .dir = test_directory() };
+	struct ltz_open_options options = with_raw_key(family.dir, LTZ_AUTH);
+
+	options.key = word;
+	ASSERT_EQ_INT(ltz_create("locked", &options, &family.pool), 0);
+	pid_t child = test_fork(child_goes_on, &family);
+	ltz_close(family.pool);
+	test_wait(child);
+	EXPECT_EQ_U64(count_entries(family.dir), 0);
+}
+
+TEST(descriptors_carry_the_key_once)
+{
+	const char *dir = test_directory();
+	struct ltz_open_options options = with_raw_key(dir, LTZ_AUTH), plain = options_in(dir);
+	ltz_pool *pool, *second;
+	struct role role;
+	unsigned before;
+	int fds[LTZ_EXPORT_FDS], copies[LTZ_EXPORT_FDS], again[LTZ_EXPORT_FDS];
+
+	ASSERT_EQ_INT(ltz_create("locked", &options, &pool), 0);
+	ASSERT_EQ_INT(set_number(pool, "k", 3), 0);
+	before = count_descriptors();
+	ASSERT_EQ_INT(ltz_export(pool, fds), 0);
+	for (int i = 0; i < LTZ_EXPORT_FDS; i++) {
+		ASSERT_OK(copies[i] = dup(fds[i])); /* without close-on-exec */
+		ASSERT_OK(again[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 0));
+		close(fds[i]);
+	}
+	role_start(&role, dir);
+	for (int i = 0; i < LTZ_EXPORT_FDS; i++)
+		close(copies[i]);
+	role_tell(&role, "import locked %d %d %d", copies[0], copies[1], copies[2]);
+	ASSERT_EQ_INT(role_hear(&role, NULL), 0);
+	EXPECT_EQ_INT(role_value(&role, "get k"), 3);
+	EXPECT_EQ_INT(ltz_import("locked", again, &plain, &second), -EKEYREJECTED);
+	EXPECT_CONTAINS(ltz_error_detail(), "taken");
+	role_end(&role);
+	POLL_UNTIL(count_descriptors() <= before);
+
+	/* Without the key, the rest is worth nothing. */
+	ASSERT_EQ_INT(ltz_export(pool, fds), 0);
+	close(fds[2]);
+	fds[2] = -1;
+	EXPECT_TRUE(ltz_import("locked", fds, &plain, &second) < 0);
+	POLL_UNTIL(count_descriptors() <= before);
+	ltz_close(pool);
+}
+
+TEST(a_hardened_process_works_and_cannot_be_looked_into)
+{
+	const char *dir = test_directory();
+	struct ltz_open_options options = with_raw_key(dir, LTZ_AUTH);
+	ltz_pool *pool;
+
+	ASSERT_EQ_INT(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0), 1);
+	ASSERT_EQ_INT(ltz_harden(), 0);
+	EXPECT_EQ_INT(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0), 0);
+	ASSERT_EQ_INT(ltz_create("locked", &options, &pool), 0);
+	test_wait(test_fork(connect_with_raw_key, (void *)dir));
+	ltz_close(pool);
 }

@@ -510,7 +510,7 @@ TEST(nobody_is_there_also_when_the_name_cannot_be_removed)
 
 	for (uint64_t n = 1; reached; n++) {
 		if (count_entries(dir) == 0)
-			leave_stale_name(dir, "stale.sock");
+			leave_stale_name(dir, "stale");
 		ltz__fault_set_call(LTZ_FAULT_THREAD, n, EMFILE);
 		result = ltz_exists("stale", dir);
 		reached = ltz__fault_calls(LTZ_FAULT_THREAD) >= n;

@@ -17,7 +17,7 @@ PACKAGE := CMakeLists.txt pyproject.toml $(shell find include src python cmake -
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup build test check asan tsan tidy symbols model linear storm crash stop bench count demo install clean \
+.PHONY: help setup build test check asan tsan tidy symbols model linear storm crash stop guess bench count demo install clean \
 	build-release build-test build-asan build-tsan build-python
 
 help: ## this list
@@ -66,6 +66,9 @@ crash: build-test ## death at every instruction, then rules broken on purpose (a
 
 stop: build-test ## a member stopped at every instruction, and everybody else at work (about six minutes); SECS= SEED= OPS=
 	@$(BUILD)/test/tests/test_crash stop
+
+guess: build-test ## brute force against a locked pool; SECS=60 for each of three attacks
+	@SECS=$(SECS) $(BUILD)/test/tests/test_guessing -v
 
 bench: build-release build-python $(VENV)/.stamp-bench ## the benchmarks (about five minutes); BENCH= more arguments
 	$(RUN) bench/run.py $(BENCH)

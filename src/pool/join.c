@@ -262,7 +262,7 @@ static int accept_welcome(struct ltz_place *place, const struct ltz_wish *wish,
 	return open_membership(place, wish, membership, out);
 }
 
-/* This process is a member already; the password is asked for all the same. -ESTALE: look again. */
+/* This process is a member already; the password is asked for all the same. -EAGAIN: look again. */
 static int share_membership(struct ltz_place *place, struct ltz_wish *wish, struct ltz_membership *membership,
                             ltz_pool **out)
 {
@@ -275,7 +275,7 @@ static int share_membership(struct ltz_place *place, struct ltz_wish *wish, stru
 		return ltz__handle_new(membership, wish->readonly, out);
 	if (!ltz__keys_any(&place->keys) || !ltz__terms_same(&place->keys.terms, &terms)) {
 		r = derive(place, wish, &terms);
-		return r < 0 ? r : -ESTALE;
+		return r < 0 ? r : -EAGAIN;
 	}
 	if (!ltz__keys_same_w(&place->keys, &membership->keys))
 		return ltz__fail(-EKEYREJECTED, "the password is wrong");
@@ -285,11 +285,15 @@ static int share_membership(struct ltz_place *place, struct ltz_wish *wish, stru
 static int connect_once(struct ltz_place *place, struct ltz_wish *wish, ltz_pool **out)
 {
 	struct ltz_answer answer;
-	struct ltz_membership *membership = ltz__membership_by_name(place->path, wish->name, wish->readonly);
+	struct ltz_membership *membership;
+	int r;
 
-	if (membership != NULL)
-		return share_membership(place, wish, membership, out);
-	int r = ltz__join_ask(place, wish, &answer);
+	while ((membership = ltz__membership_by_name(place->path, wish->name, wish->readonly)) != NULL) {
+		r = share_membership(place, wish, membership, out);
+		if (r != -EAGAIN)
+			return r;
+	}
+	r = ltz__join_ask(place, wish, &answer);
 	return r < 0 ? r : accept_welcome(place, wish, &answer, out);
 }
 

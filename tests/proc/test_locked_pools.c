@@ -4,11 +4,13 @@
  * not, how often one may guess, and what travels to children.
  */
 #include <grp.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include "proc.h"
+#include "shm/format.h"
 
 #define PASSWORD "correct horse battery staple"
 
@@ -256,12 +258,46 @@ TEST(another_user_gets_nothing_even_where_it_can_reach_the_socket)
 	ltz_close(pool);
 }
 
-/* ---- children ------------------------------------------------------------------------------ */
-
 struct family {
 	const char *dir;
 	ltz_pool *pool;
 };
+
+/* ---- memory that lies ------------------------------------------------------------------------ */
+
+static void meet_a_liar(void *context)
+{
+	struct family *family = context;
+	struct ltz_open_options options = with_raw_key(family->dir, 0);
+	ltz_pool *pool;
+
+	ltz_close(family->pool);
+	unsigned before = count_descriptors();
+	EXPECT_EQ_INT(ltz_connect("locked", &options, &pool), -EUCLEAN);
+	EXPECT_CONTAINS(ltz_error_detail(), "says");
+	EXPECT_EQ_U64(count_descriptors(), before);
+}
+
+TEST(memory_that_denies_its_lock_is_refused)
+{
+	struct family family = { .dir = test_directory() };
+	struct ltz_open_options options = with_raw_key(family.dir, LTZ_ENCRYPTION);
+	int fds[LTZ_EXPORT_FDS];
+
+	ASSERT_EQ_INT(ltz_create("locked", &options, &family.pool), 0);
+	ASSERT_EQ_INT(ltz_export(family.pool, fds), 0);
+	uint8_t *header = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
+	ASSERT_TRUE(header != MAP_FAILED);
+	uint32_t *flags = &((struct shm_geometry *)header)->flags;
+	ASSERT_EQ_U64(*flags & 0xff, LTZ_AUTH | LTZ_ENCRYPTION);
+	*flags &= ~(uint32_t)LTZ_ENCRYPTION;
+	test_wait(test_fork(meet_a_liar, &family));
+	*flags &= ~(uint32_t)LTZ_AUTH;
+	test_wait(test_fork(meet_a_liar, &family));
+	ltz_close(family.pool);
+}
+
+/* ---- children ------------------------------------------------------------------------------ */
 
 static void child_goes_on(void *context)
 {

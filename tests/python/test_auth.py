@@ -8,6 +8,9 @@ import gc
 import multiprocessing
 import os
 import pickle
+import signal
+import subprocess
+import sys
 import threading
 import warnings
 from typing import Any
@@ -91,8 +94,6 @@ def test_a_bytearray_is_wiped_whatever_comes_of_it(manager: SharedMemoryPool) ->
 
 def test_a_password_does_not_stay_in_a_str(manager: SharedMemoryPool) -> None:
     # PyUnicode_AsUTF8 would keep a copy in it: the object would grow
-    import sys
-
     key = "schlüssel"
     size = sys.getsizeof(key)
     manager.create("p", auth=True, auth_key=key)
@@ -280,6 +281,20 @@ for i in range(30):
 print(latzero.connect("open").name)
 """
     assert run_python(code) == "open\n"
+
+
+def test_stopped_members_are_a_timeout_with_a_key_too(manager: SharedMemoryPool) -> None:
+    code = "import sys, latzero\np = latzero.create('stopped', auth=True, auth_key=latzero.RawKey(bytes(range(32))))\nprint('ready', flush=True)\nsys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        holder.send_signal(signal.SIGSTOP)
+        with raises(latzero.PoolTimeoutError):
+            manager.connect("stopped", auth_key=RAW, timeout=0.3)
+        assert manager.exists("stopped")
+        holder.kill()
 
 
 # ---- children ------------------------------------------------------------------------

@@ -37,7 +37,7 @@
 
 #define LTZ_CRYPTO_FUNCTIONS(X) \
 	X(OPENSSL_init_crypto) X(ERR_clear_error) \
-	X(SHA256_Init) X(SHA256_Update) X(SHA256_Final) \
+	X(SHA256_Init) X(SHA256_Update) X(SHA256_Final) X(SHA256_Transform) \
 	X(EVP_CIPHER_fetch) X(EVP_CIPHER_free) \
 	X(EVP_CIPHER_CTX_new) X(EVP_CIPHER_CTX_free) X(EVP_CIPHER_CTX_get_params) \
 	X(EVP_EncryptInit_ex2) X(EVP_EncryptUpdate) X(EVP_EncryptFinal_ex) \

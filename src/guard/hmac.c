@@ -17,6 +17,7 @@
  */
 #include "guard/hmac.h"
 
+#include <endian.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -24,6 +25,7 @@
 #include "guard/wipe.h"
 
 #define BLOCK_BYTES 64
+#define SHORT_MAX   (BLOCK_BYTES - 9) /* leaves room for the padding: a bit and a size */
 
 /* The state after one block: the chaining value, 512 bits counted, nothing left over. */
 static void resume(SHA256_CTX *sha, const uint32_t state[8])
@@ -73,6 +75,50 @@ int ltz__hmac_init(struct ltz_hmac *hmac, struct ltz_bytes key)
 	return 0;
 }
 
+/*
+ * The last block of a message, of which it holds the rest: padded, with the
+ * size of all that was hashed, the key's block included. out may be the block.
+ */
+static void finish(const uint32_t state[8], uint8_t block[BLOCK_BYTES], unsigned rest, uint8_t out[LTZ_HMAC_BYTES])
+{
+	const uint64_t bits = htobe64(8 * (uint64_t)(BLOCK_BYTES + rest));
+	SHA256_CTX sha;
+
+	block[rest] = 0x80;
+	memset(block + rest + 1, 0, BLOCK_BYTES - sizeof(bits) - rest - 1);
+	memcpy(block + BLOCK_BYTES - sizeof(bits), &bits, sizeof(bits));
+	resume(&sha, state);
+	ltz__crypto()->SHA256_Transform(&sha, block);
+	for (int i = 0; i < 8; i++) {
+		const uint32_t word = htobe32(sha.h[i]);
+
+		memcpy(out + 4 * i, &word, sizeof(word));
+	}
+}
+
+/* Up to SHORT_MAX bytes: two blocks, without what Update and Final cost. */
+static void hmac_short(const struct ltz_hmac *hmac, const struct ltz_bytes *parts, unsigned count, uint8_t tag[LTZ_HMAC_BYTES])
+{
+	uint8_t block[BLOCK_BYTES];
+	unsigned used = 0;
+
+	for (unsigned i = 0; i < count; used += (unsigned)parts[i].size, i++)
+		if (parts[i].size)
+			memcpy(block + used, parts[i].data, parts[i].size);
+	finish(hmac->inner, block, used, block);
+	finish(hmac->outer, block, LTZ_HMAC_BYTES, tag);
+}
+
+static bool is_short(const struct ltz_bytes *parts, unsigned count)
+{
+	size_t rest = SHORT_MAX;
+
+	for (unsigned i = 0; i < count; rest -= parts[i].size, i++)
+		if (parts[i].size > rest)
+			return false;
+	return true;
+}
+
 void ltz__hmac(const struct ltz_hmac *hmac, const struct ltz_bytes *parts, unsigned count,
                uint8_t tag[LTZ_HMAC_BYTES])
 {
@@ -80,6 +126,10 @@ void ltz__hmac(const struct ltz_hmac *hmac, const struct ltz_bytes *parts, unsig
 	uint8_t digest[SHA256_DIGEST_LENGTH];
 	SHA256_CTX sha;
 
+	if (is_short(parts, count)) {
+		hmac_short(hmac, parts, count, tag);
+		return;
+	}
 	/* Nothing to wipe: Final leaves a digest in sha, no longer the state that the key made. */
 	resume(&sha, hmac->inner);
 	for (unsigned i = 0; i < count; i++)

@@ -156,7 +156,7 @@ LTZ_INLINE int examine(struct ltz_edit *edit, struct find *f, uint64_t *slot, ui
 	/* W8: the hazard holds the block, so what is read here does not change */
 	if (unlikely(!record_look(f->old.record, room, load_relaxed(&f->old.record->meta), &f->old.look)))
 		return -EUCLEAN;
-	if (unlikely(!record_has_key(f->old.record, &f->old.look, edit->key)))
+	if (unlikely(!record_has_key(f->old.record, &f->old.look, edit->key, hkey_data(edit->key))))
 		return ABSENT;
 	f->slot = slot;
 	f->word = word;

@@ -26,7 +26,11 @@ struct answer {
 /* In a sealed pool. A bad tag is an answer like any other: it counts once the record was found unchanged. */
 static LTZ_NOINLINE int read_sealed(const struct ltz_mem *mem, const struct ltz_hkey *key, const struct shm_record *rec, struct answer *out)
 {
-	int result = ltz__seal_read(mem->seal, key, rec, out->version, &out->look, out->buf, out->capacity);
+	int result;
+
+	if (!record_has_key(rec, &out->look, key, hkey_data(key)))
+		return MISS;
+	result = ltz__seal_read(mem->seal, key, rec, out->version, &out->look, out->buf, out->capacity);
 
 	out->truncated = result == LTZ_TRUNCATED;
 	return result < 0 ? result : HIT;
@@ -59,10 +63,10 @@ LTZ_INLINE int read_record(const struct ltz_mem *mem, const struct ltz_hkey *key
 	/* acquire: the content belongs to the version read before, or is found stale by its re-read */
 	if (unlikely(!record_look(rec, room, load_acquire(&rec->meta), &out->look)))
 		return RESTART;
-	if (unlikely(!record_has_key(rec, &out->look, key)))
-		return MISS;
 	if (unlikely(mem->seal))
 		return read_sealed(mem, key, rec, out);
+	if (unlikely(!record_has_key(rec, &out->look, key, key->data)))
+		return MISS;
 	out->truncated = out->look.size > out->capacity;
 	if (unlikely(out->truncated))
 		return HIT;

@@ -143,11 +143,11 @@ LTZ_INLINE uint64_t record_meta(unsigned flags, const struct ltz_hkey *key, cons
 	return meta_make(key->size, key->type, flags, content->type, flags & REC_LONG ? 0 : (uint32_t)content->size);
 }
 
-/* Is the record's key this one? Its meta word was read; bounds were checked by record_look. */
-LTZ_INLINE bool record_has_key(const struct shm_record *rec, const struct ltz_look *look, const struct ltz_hkey *key)
+/* Is the record's key this one, with data = hkey_data(key)? Its meta word was read; bounds were checked by record_look. */
+LTZ_INLINE bool record_has_key(const struct shm_record *rec, const struct ltz_look *look, const struct ltz_hkey *key, const void *data)
 {
 	return (look->meta & META_KEY_MASK) == key->meta &&
-	       equal_in_pool((const uint8_t *)rec + look->key_offset, hkey_data(key), key->size);
+	       equal_in_pool((const uint8_t *)rec + look->key_offset, data, key->size);
 }
 
 #endif

@@ -160,8 +160,8 @@ int ltz__seal_layout(const struct ltz_seal *seal, const struct ltz_hkey *key, co
 		area->size += *flags ? 2 * LTZ_HMAC_BYTES : LTZ_HMAC_BYTES;
 		return 0;
 	}
-	area->type = 0;
-	area->size += LTZ_XAES_NONCE_BYTES + key->name_size + 4 + LTZ_XAES_TAG_BYTES;
+	area->type = *flags ? 0 : seal_pad(content->size + key->name_size);
+	area->size += LTZ_XAES_NONCE_BYTES + key->name_size + area->type + SEAL_TRAILER + LTZ_XAES_TAG_BYTES;
 	if (*flags)
 		area->size += 4 + LTZ_XAES_TAG_BYTES * ltz__xaes_chunks(content->size);
 	return 0;

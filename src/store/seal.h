@@ -22,12 +22,13 @@
  *
  * Encrypted. The record's key is of type HIDDEN_KEY_TYPE and is a mark, the
  * first 16 bytes of HMAC(names, type ‖ key): the index works on it as on any
- * key. The type in meta is 0: the type is part of the content (it is all there
- * is of None, False and True). The value area:
+ * key. The value's type is part of the content (it is all there is of None, False
+ * and True); meta has the size of the pad in its place. The value area:
  *
- *	small   nonce 24 | { value | key | trailer 4 } | tag 16
+ *	small   nonce 24 | { value | key | pad | trailer 4 } | tag 16
  *	large   nonce 24 | key size 4 | { key | trailer 4 } | tag 16 | chunk, chunk ...
  *	chunk   { 65536 bytes of the value; the last one: what is left } | tag 16
+ *	pad     0 to 15 zeros, so that { } has whole blocks of 16
  *	trailer key size 2 | key type 1 | value type 1
  *
  * { } is encrypted. Large: the value has more than SEAL_SMALL_MAX bytes; so a

@@ -9,7 +9,8 @@
 #define NONCE   LTZ_XAES_NONCE_BYTES
 #define TAG     LTZ_XAES_TAG_BYTES
 #define CHUNK   LTZ_XAES_CHUNK_BYTES
-#define TRAILER 4u
+#define TRAILER SEAL_TRAILER
+#define GATHER_MAX 512u
 #define HEAD_AT (NONCE + 4u) /* of a large one: behind its nonce and the key's size */
 
 struct aad {
@@ -104,20 +105,47 @@ static int put_head(struct put *put, unsigned at, const struct ltz_bytes *parts,
 	return 0;
 }
 
+/*
+ * A small one. Each part costs libcrypto's call, so key and trailer, and a
+ * value of a few lines, are brought together first, where the ciphertext goes.
+ */
+static int put_small(struct put *put, const struct ltz_hkey *key, const struct ltz_content *content)
+{
+	uint8_t *text = put->scratch + NONCE, *rest = text + content->size;
+	bool gather = content->size <= GATHER_MAX;
+	unsigned pad = seal_pad(content->size + key->name_size);
+	struct ltz_bytes parts[] = {{content->data, content->size}, {rest, key->name_size + pad + TRAILER}};
+	int result;
+
+	if (key->name_size)
+		memcpy(rest, key->name, key->name_size);
+	memset(rest + key->name_size, 0, pad);
+	put_trailer(rest + key->name_size + pad, (struct trailer){key->name_size, key->name_type, content->type});
+	if (gather) {
+		if (content->size)
+			memcpy(text, content->data, content->size);
+		parts[1] = (struct ltz_bytes){text, content->size + parts[1].size};
+	}
+	result = put_head(put, NONCE, parts + gather, 2 - gather);
+	if (unlikely(result < 0))
+		ltz__wipe(text, content->size + key->name_size + pad + TRAILER);
+	return result;
+}
+
 static int put_new(struct put *put, const struct ltz_hkey *key, const struct ltz_content *content, bool large)
 {
 	uint8_t trailer[TRAILER];
-	const struct ltz_bytes parts[] = {{content->data, content->size}, {key->name, key->name_size}, {trailer, TRAILER}};
+	const struct ltz_bytes parts[] = {{key->name, key->name_size}, {trailer, TRAILER}};
 	const uint32_t key_size = htole32(key->name_size);
 	struct ltz_xaes_chunk chunk;
 	uint64_t chunks = ltz__xaes_chunks(content->size);
 	int result;
 
-	put_trailer(trailer, (struct trailer){key->name_size, key->name_type, content->type});
 	if (likely(!large))
-		return put_head(put, NONCE, parts, 3);
+		return put_small(put, key, content);
+	put_trailer(trailer, (struct trailer){key->name_size, key->name_type, content->type});
 	memcpy(put->scratch + NONCE, &key_size, sizeof(key_size));
-	result = put_head(put, HEAD_AT, parts + 1, 2);
+	result = put_head(put, HEAD_AT, parts, 2);
 	for (uint64_t i = 0; result == 0 && i < chunks; i++) {
 		result = ltz__xaes_chunk(&chunk, put->nonce, content->size, i);
 		if (result == 0)
@@ -134,6 +162,7 @@ struct box { /* a value area, as far as it was opened */
 	struct aad aad;
 	const uint8_t *from;
 	uint64_t size;         /* of the area, then of what follows */
+	unsigned pad;
 	bool large;
 	uint8_t nonce[NONCE];
 	struct trailer trailer;
@@ -151,6 +180,7 @@ static void box_init(struct box *box, struct ltz_sealer *sealer, const struct bo
 	box->from = from;
 	box->size = bound->size;
 	box->large = meta_flags(bound->meta) & REC_LARGE;
+	box->pad = meta_type(bound->meta) & 15;
 	box->plain = 0;
 }
 
@@ -188,9 +218,9 @@ static int open_small(struct box *box, void *buf, uint64_t value_size)
 	box->plain_at = text + value_size;
 	box->plain = size - value_size;
 	box->trailer = get_trailer(text + size - TRAILER);
-	if (box->trailer.key_size > size - TRAILER)
+	if (box->trailer.key_size + box->pad > size - TRAILER)
 		return -EBADMSG;
-	box->value_size = size - TRAILER - box->trailer.key_size;
+	box->value_size = size - TRAILER - box->pad - box->trailer.key_size;
 	box->name = text + box->value_size;
 	return !buf || value_size == box->value_size ? 0 : -EBADMSG;
 }
@@ -304,7 +334,7 @@ int ltz__box_read(struct ltz_seal *seal, struct ltz_sealer *sealer, const struct
                   uint64_t version, struct ltz_look *look, void *buf, size_t capacity)
 {
 	const struct bound bound = bound_of(look, version);
-	uint64_t around = NONCE + key->name_size + TRAILER + TAG;
+	uint64_t around = NONCE + key->name_size + (meta_type(look->meta) & 15) + TRAILER + TAG;
 	struct box box;
 	int result;
 

@@ -14,8 +14,13 @@
 
 #define SEALERS 16u
 
-/* The largest small value area: nonce, value, key, trailer, tag. A chunk is less. */
-#define SCRATCH_BYTES (LTZ_XAES_NONCE_BYTES + SEAL_SMALL_MAX + LTZ_KEY_MAX + 4 + LTZ_XAES_TAG_BYTES)
+#define SEAL_TRAILER 4u
+
+/* Zeros that bring a small content to whole blocks of the cipher: half a block costs more than a whole one. */
+LTZ_INLINE uint8_t seal_pad(uint64_t size) { return -(size + SEAL_TRAILER) & 15; }
+
+/* The largest small value area: nonce, value, key, pad, trailer, tag. A chunk is less. */
+#define SCRATCH_BYTES (LTZ_XAES_NONCE_BYTES + SEAL_SMALL_MAX + LTZ_KEY_MAX + 15 + SEAL_TRAILER + LTZ_XAES_TAG_BYTES)
 static_assert(SCRATCH_BYTES >= LTZ_XAES_CHUNK_BYTES + LTZ_XAES_TAG_BYTES, "a chunk with its tag fits");
 
 struct ltz_sealer { /* used by one thread at a time */

@@ -293,7 +293,7 @@ TEST(a_record_is_laid_out_as_it_says)
 			EXPECT_EQ_U64(look.expires_ms, content.expires_ms);
 			EXPECT_EQ_U64(meta_type(look.meta), 200);
 			EXPECT_EQ_U64(meta_key_type(look.meta), LTZ_KEY_STR);
-			EXPECT_TRUE(record_has_key(rec, &look, &key));
+			EXPECT_TRUE(record_has_key(rec, &look, &key, key.data));
 			if (sizes[i] >= REC_ALIGN_FROM)
 				EXPECT_EQ_U64(look.value_offset % 64, 0);
 			else

@@ -183,7 +183,7 @@ TEST(the_type_of_an_encrypted_value_is_not_to_be_seen)
 		ltz_item item;
 
 		ASSERT_EQ_INT(ltz__map_set(mem, &key, &(ltz_value){ .type = (uint8_t)type }, NULL, NULL), 0);
-		EXPECT_EQ_U64(meta_type(record_of(mem, &key)->meta), 0);
+		EXPECT_EQ_U64(meta_type(record_of(mem, &key)->meta), 9); /* the pad of 3 + 4 bytes */
 		ASSERT_EQ_INT(ltz__map_get(mem, &key, NULL, 0, &item), 0);
 		EXPECT_EQ_U64(item.type, type);
 	}
@@ -349,9 +349,10 @@ TEST(an_older_value_does_not_pass_as_the_present_one)
 		char text[8];
 
 		ASSERT_EQ_INT(put_text(mem, "key", "value 1"), 0);
-		memcpy(old, area_of(record_of(mem, &key)), 7 + 32);
+		ASSERT_TRUE(look_at(record_of(mem, &key)).size <= sizeof(old));
+		memcpy(old, area_of(record_of(mem, &key)), look_at(record_of(mem, &key)).size);
 		ASSERT_EQ_INT(put_text(mem, "key", "value 2"), 0);
-		memcpy(area_of(record_of(mem, &key)), old, 7 + 32);
+		memcpy(area_of(record_of(mem, &key)), old, look_at(record_of(mem, &key)).size);
 		EXPECT_EQ_INT(get(mem, "key", text, 8, NULL), -EBADMSG);
 		pool_leave(mem);
 	}
@@ -612,7 +613,7 @@ static void seal_with_inherited(void *context)
 	struct ltz_mem *mem = context;
 	struct ltz_hkey key = { .meta = 16, .size = 16, .name = "key", .name_size = 3, .name_type = LTZ_KEY_STR };
 	struct ltz_content content = { .data = "a value", .size = 7 };
-	struct ltz_look look = { .meta = 16, .size = 7 + 3 + 4 + 40 };
+	struct ltz_look look = { .meta = meta_make(16, 0, 0, 2, 0), .size = 16 + 40 };
 	uint8_t bytes[64] = { 0 }, zeros[64] = { 0 };
 
 	EXPECT_EQ_INT(ltz__seal_put(mem->seal, &key, &content, &look, 5, bytes), -ENOTSUP);

@@ -277,7 +277,8 @@ typedef struct ltz_item {
 /*
  * Copies the value into buf[0..capacity). item is written on 0 and on
  * LTZ_TRUNCATED (buf then holds garbage); it may be NULL. buf may be NULL with
- * capacity 0, to learn what is known of a value without copying it.
+ * capacity 0, to learn what is known of a value without copying it. buf must
+ * be memory that nobody else writes: in an encrypted pool it is worked in.
  */
 LTZ_API int ltz_get(ltz_pool *pool, const ltz_key *key, void *buf, size_t capacity, ltz_item *item);
 
@@ -361,6 +362,7 @@ struct ltz_scan_entry {
  * prefix may be NULL: only keys of its type that begin with its bytes.
  * A key present all the time is given exactly once, one that comes or goes
  * meanwhile at most once, also while the index grows or shrinks; no order.
+ * A record that fails its tag is left out; ltz_check reports it.
  * LTZ_TRUNCATED: the buffer cannot hold the next place's keys: *used is then
  * the size needed. LTZ_SCAN_BUFFER always suffices for keys of <= 255 bytes.
  */

@@ -99,30 +99,48 @@ static int check_parts(struct ltz_bytes aad, const struct ltz_bytes *parts, unsi
 	return aad.size > INT_MAX ? -EINVAL : 0;
 }
 
-int ltz__gcm_seal(struct ltz_gcm *gcm, const uint8_t nonce[LTZ_GCM_NONCE_BYTES], struct ltz_bytes aad,
-                  const struct ltz_bytes *parts, unsigned count, void *out, uint8_t tag[LTZ_GCM_TAG_BYTES])
+int ltz__gcm_seal_begin(struct ltz_gcm *gcm, const uint8_t nonce[LTZ_GCM_NONCE_BYTES], struct ltz_bytes aad)
+{
+	const struct ltz_crypto *c = ltz__crypto();
+
+	if (c->EVP_EncryptInit_ex2(gcm->context, NULL, NULL, nonce, NULL) != 1 ||
+	    !add_associated(c->EVP_EncryptUpdate, gcm->context, aad))
+		return ltz__crypto_failed(-EIO);
+	return 0;
+}
+
+int ltz__gcm_seal_more(struct ltz_gcm *gcm, const void *in, size_t size, void *out)
+{
+	return update(ltz__crypto()->EVP_EncryptUpdate, gcm->context, out, in, size) ? 0 : ltz__crypto_failed(-EIO);
+}
+
+int ltz__gcm_seal_end(struct ltz_gcm *gcm, uint8_t tag[LTZ_GCM_TAG_BYTES])
 {
 	OSSL_PARAM get_tag[] = {
 		{ OSSL_CIPHER_PARAM_AEAD_TAG, OSSL_PARAM_OCTET_STRING, tag, LTZ_GCM_TAG_BYTES, OSSL_PARAM_UNMODIFIED },
 		OSSL_PARAM_END,
 	};
 	const struct ltz_crypto *c = ltz__crypto();
-	EVP_CIPHER_CTX *context = gcm->context;
-	uint8_t nothing[LTZ_GCM_TAG_BYTES], *at = out;
-	int written, result = check_parts(aad, parts, count, out);
+	uint8_t nothing[LTZ_GCM_TAG_BYTES];
+	int written;
 
-	if (result < 0)
-		return result;
-	if (c->EVP_EncryptInit_ex2(context, NULL, NULL, nonce, NULL) != 1 ||
-	    !add_associated(c->EVP_EncryptUpdate, context, aad))
-		return ltz__crypto_failed(-EIO);
-	for (unsigned i = 0; i < count; at += parts[i].size, i++)
-		if (!update(c->EVP_EncryptUpdate, context, at, parts[i].data, parts[i].size))
-			return ltz__crypto_failed(-EIO);
-	if (c->EVP_EncryptFinal_ex(context, nothing, &written) != 1 ||
-	    c->EVP_CIPHER_CTX_get_params(context, get_tag) != 1)
+	if (c->EVP_EncryptFinal_ex(gcm->context, nothing, &written) != 1 ||
+	    c->EVP_CIPHER_CTX_get_params(gcm->context, get_tag) != 1)
 		return ltz__crypto_failed(-EIO);
 	return 0;
+}
+
+int ltz__gcm_seal(struct ltz_gcm *gcm, const uint8_t nonce[LTZ_GCM_NONCE_BYTES], struct ltz_bytes aad,
+                  const struct ltz_bytes *parts, unsigned count, void *out, uint8_t tag[LTZ_GCM_TAG_BYTES])
+{
+	uint8_t *at = out;
+	int result = check_parts(aad, parts, count, out);
+
+	if (result == 0)
+		result = ltz__gcm_seal_begin(gcm, nonce, aad);
+	for (unsigned i = 0; result == 0 && i < count; at += parts[i].size, i++)
+		result = ltz__gcm_seal_more(gcm, parts[i].data, parts[i].size, at);
+	return result < 0 ? result : ltz__gcm_seal_end(gcm, tag);
 }
 
 static int check_rooms(struct ltz_bytes aad, const uint8_t *in, const struct ltz_room *rooms, unsigned count)
@@ -140,8 +158,8 @@ static int check_rooms(struct ltz_bytes aad, const uint8_t *in, const struct ltz
 	return aad.size > INT_MAX ? -EINVAL : 0;
 }
 
-static int open_rooms(EVP_CIPHER_CTX *context, const uint8_t *nonce, struct ltz_bytes aad, const uint8_t *in,
-                      const struct ltz_room *rooms, unsigned count, const uint8_t *tag)
+int ltz__gcm_open_begin(struct ltz_gcm *gcm, const uint8_t nonce[LTZ_GCM_NONCE_BYTES], struct ltz_bytes aad,
+                        const uint8_t tag[LTZ_GCM_TAG_BYTES])
 {
 	OSSL_PARAM set_tag[] = { /* not const in there, but only read */
 		{ OSSL_CIPHER_PARAM_AEAD_TAG, OSSL_PARAM_OCTET_STRING, (void *)(uintptr_t)tag, LTZ_GCM_TAG_BYTES,
@@ -149,16 +167,34 @@ static int open_rooms(EVP_CIPHER_CTX *context, const uint8_t *nonce, struct ltz_
 		OSSL_PARAM_END,
 	};
 	const struct ltz_crypto *c = ltz__crypto();
+
+	if (c->EVP_DecryptInit_ex2(gcm->context, NULL, NULL, nonce, set_tag) != 1 ||
+	    !add_associated(c->EVP_DecryptUpdate, gcm->context, aad))
+		return ltz__crypto_failed(-EIO);
+	return 0;
+}
+
+int ltz__gcm_open_more(struct ltz_gcm *gcm, const void *in, size_t size, void *out)
+{
+	return update(ltz__crypto()->EVP_DecryptUpdate, gcm->context, out, in, size) ? 0 : ltz__crypto_failed(-EIO);
+}
+
+int ltz__gcm_open_end(struct ltz_gcm *gcm)
+{
 	uint8_t nothing[LTZ_GCM_TAG_BYTES];
 	int written;
 
-	if (c->EVP_DecryptInit_ex2(context, NULL, NULL, nonce, set_tag) != 1 ||
-	    !add_associated(c->EVP_DecryptUpdate, context, aad))
-		return -EIO;
-	for (unsigned i = 0; i < count; in += rooms[i].size, i++)
-		if (!update(c->EVP_DecryptUpdate, context, rooms[i].data, in, rooms[i].size))
-			return -EIO;
-	return c->EVP_DecryptFinal_ex(context, nothing, &written) == 1 ? 0 : -EBADMSG;
+	return ltz__crypto()->EVP_DecryptFinal_ex(gcm->context, nothing, &written) == 1 ? 0 : ltz__crypto_failed(-EBADMSG);
+}
+
+static int open_rooms(struct ltz_gcm *gcm, const uint8_t *nonce, struct ltz_bytes aad, const uint8_t *in,
+                      const struct ltz_room *rooms, unsigned count, const uint8_t *tag)
+{
+	int result = ltz__gcm_open_begin(gcm, nonce, aad, tag);
+
+	for (unsigned i = 0; result == 0 && i < count; in += rooms[i].size, i++)
+		result = ltz__gcm_open_more(gcm, in, rooms[i].size, rooms[i].data);
+	return result < 0 ? result : ltz__gcm_open_end(gcm);
 }
 
 int ltz__gcm_open(struct ltz_gcm *gcm, const uint8_t nonce[LTZ_GCM_NONCE_BYTES], struct ltz_bytes aad,
@@ -169,11 +205,11 @@ int ltz__gcm_open(struct ltz_gcm *gcm, const uint8_t nonce[LTZ_GCM_NONCE_BYTES],
 
 	if (result < 0)
 		return result;
-	result = open_rooms(gcm->context, nonce, aad, in, rooms, count, tag);
+	result = open_rooms(gcm, nonce, aad, in, rooms, count, tag);
 	if (result == 0)
 		return 0;
 	/* What was decrypted is not what anybody sealed: nobody shall see it. */
 	for (unsigned i = 0; i < count; i++)
 		ltz__wipe(rooms[i].data, rooms[i].size);
-	return ltz__crypto_failed(result);
+	return result;
 }

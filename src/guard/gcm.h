@@ -64,4 +64,18 @@ int ltz__gcm_open(struct ltz_gcm *gcm, const uint8_t nonce[LTZ_GCM_NONCE_BYTES],
                   const void *in, const struct ltz_room *rooms, unsigned count,
                   const uint8_t tag[LTZ_GCM_TAG_BYTES]);
 
+/*
+ * The same in steps, for content that comes and goes in pieces: begin, more
+ * for each piece, end. Each piece may be turned in place. If a step fails,
+ * the caller begins anew. Opening: what the pieces became is nobody's to use
+ * before end has said 0, and is for the caller to wipe if it says -EBADMSG.
+ */
+int ltz__gcm_seal_begin(struct ltz_gcm *gcm, const uint8_t nonce[LTZ_GCM_NONCE_BYTES], struct ltz_bytes aad);
+int ltz__gcm_seal_more(struct ltz_gcm *gcm, const void *in, size_t size, void *out);
+int ltz__gcm_seal_end(struct ltz_gcm *gcm, uint8_t tag[LTZ_GCM_TAG_BYTES]);
+int ltz__gcm_open_begin(struct ltz_gcm *gcm, const uint8_t nonce[LTZ_GCM_NONCE_BYTES], struct ltz_bytes aad,
+                        const uint8_t tag[LTZ_GCM_TAG_BYTES]);
+int ltz__gcm_open_more(struct ltz_gcm *gcm, const void *in, size_t size, void *out);
+int ltz__gcm_open_end(struct ltz_gcm *gcm);
+
 #endif

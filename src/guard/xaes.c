@@ -164,16 +164,41 @@ static int find_open_slot(struct ltz_xaes *xaes, const uint8_t *prefix, struct s
 
 /* ---- records ------------------------------------------------------------------------- */
 
+static int key_sealing(struct ltz_xaes *xaes, const uint8_t *nonce)
+{
+	return is_for(&xaes->sealing, nonce) ? 0 : key_slot(xaes, &xaes->sealing, nonce);
+}
+
 int ltz__xaes_seal(struct ltz_xaes *xaes, const uint8_t nonce[LTZ_XAES_NONCE_BYTES], struct ltz_bytes aad,
                    const struct ltz_bytes *parts, unsigned count, void *out, uint8_t tag[LTZ_XAES_TAG_BYTES])
 {
-	if (!is_for(&xaes->sealing, nonce)) {
-		int result = key_slot(xaes, &xaes->sealing, nonce);
+	int result = key_sealing(xaes, nonce);
 
-		if (result < 0)
-			return result;
-	}
+	if (result < 0)
+		return result;
 	return ltz__gcm_seal(&xaes->sealing.gcm, nonce + LTZ_XAES_PREFIX_BYTES, aad, parts, count, out, tag);
+}
+
+int ltz__xaes_seal_begin(struct ltz_xaes *xaes, const uint8_t nonce[LTZ_XAES_NONCE_BYTES], struct ltz_bytes aad, struct ltz_gcm **gcm)
+{
+	int result = key_sealing(xaes, nonce);
+
+	if (result < 0)
+		return result;
+	*gcm = &xaes->sealing.gcm;
+	return ltz__gcm_seal_begin(*gcm, nonce + LTZ_XAES_PREFIX_BYTES, aad);
+}
+
+int ltz__xaes_open_begin(struct ltz_xaes *xaes, const uint8_t nonce[LTZ_XAES_NONCE_BYTES], struct ltz_bytes aad,
+                         const uint8_t tag[LTZ_XAES_TAG_BYTES], struct ltz_gcm **gcm)
+{
+	struct slot *slot;
+	int result = find_open_slot(xaes, nonce, &slot);
+
+	if (result < 0)
+		return result;
+	*gcm = &slot->gcm;
+	return ltz__gcm_open_begin(*gcm, nonce + LTZ_XAES_PREFIX_BYTES, aad, tag);
 }
 
 int ltz__xaes_open(struct ltz_xaes *xaes, const uint8_t nonce[LTZ_XAES_NONCE_BYTES], struct ltz_bytes aad,

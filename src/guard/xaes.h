@@ -74,6 +74,11 @@ int ltz__xaes_open(struct ltz_xaes *xaes, const uint8_t nonce[LTZ_XAES_NONCE_BYT
                    const void *in, const struct ltz_room *rooms, unsigned count,
                    const uint8_t tag[LTZ_XAES_TAG_BYTES]);
 
+/* In steps: the first one, then ltz__gcm_*_more and _end on *gcm (gcm.h), before any other call here. */
+int ltz__xaes_seal_begin(struct ltz_xaes *xaes, const uint8_t nonce[LTZ_XAES_NONCE_BYTES], struct ltz_bytes aad, struct ltz_gcm **gcm);
+int ltz__xaes_open_begin(struct ltz_xaes *xaes, const uint8_t nonce[LTZ_XAES_NONCE_BYTES], struct ltz_bytes aad,
+                         const uint8_t tag[LTZ_XAES_TAG_BYTES], struct ltz_gcm **gcm);
+
 /* One chunk of a value: where it lies in the value, and the nonce to seal or open it with. */
 struct ltz_xaes_chunk {
 	uint8_t nonce[LTZ_XAES_NONCE_BYTES];

@@ -26,12 +26,13 @@
  * and True); meta has the size of the pad in its place. The value area:
  *
  *	small   nonce 24 | { value | key | pad | trailer 4 } | tag 16
- *	large   nonce 24 | key size 4 | { key | trailer 4 } | tag 16 | chunk, chunk ...
- *	chunk   { 65536 bytes of the value; the last one: what is left } | tag 16
+ *	large   { chunk } ... | tag 16 ... | { key | trailer 4 } | tag 16 | nonce 24 | key size 4
+ *	chunk   65536 bytes of the value; the last one: what is left
  *	pad     0 to 15 zeros, so that { } has whole blocks of 16
  *	trailer key size 2 | key type 1 | value type 1
  *
- * { } is encrypted. Large: the value has more than SEAL_SMALL_MAX bytes; so a
+ * { } is encrypted; the chunks lie where the value would, so on whole cache
+ * lines, and each has its tag behind them. Large: the value has more than SEAL_SMALL_MAX bytes; so a
  * scan, and a question for size and type, opens at most SEAL_SMALL_MAX bytes
  * and a key. Head and chunks share one number of the nonce's counter.
  * Associated data: struct bound | mark 16.

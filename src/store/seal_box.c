@@ -11,7 +11,7 @@
 #define CHUNK   LTZ_XAES_CHUNK_BYTES
 #define TRAILER SEAL_TRAILER
 #define GATHER_MAX 512u
-#define HEAD_AT (NONCE + 4u) /* of a large one: behind its nonce and the key's size */
+#define END     (NONCE + 4u) /* of a large one: its nonce and the key's size */
 
 struct aad {
 	struct bound bound;
@@ -72,36 +72,82 @@ struct put {
 	uint8_t *scratch, *to;
 	struct aad aad;
 	uint8_t nonce[NONCE];
+	uint64_t value_size; /* of a large one */
 };
 
-/* One chunk: from data, or from where it lies in scratch, to its place in the pool. */
-static int put_chunk(struct put *put, const struct ltz_xaes_chunk *chunk, const uint8_t *data)
-{
-	const struct ltz_bytes part = {data, chunk->size};
-	int result = ltz__xaes_seal(put->sealer->xaes, chunk->nonce, aad_bytes(&put->aad), &part, 1, put->scratch,
-	                            put->scratch + chunk->size);
+/* Where in a large one's area a chunk's tag is, and what follows the tags. */
+static uint64_t tag_at(uint64_t value_size, uint64_t chunk) { return value_size + TAG * chunk; }
+static uint64_t head_at(uint64_t value_size) { return tag_at(value_size, ltz__xaes_chunks(value_size)); }
 
-	if (result < 0)
+/*
+ * A chunk goes through libcrypto in pieces that stay in the nearest cache on
+ * the way, while the processor fetches the pool's next ones: moving a value and
+ * enciphering it then cost little more than enciphering alone.
+ */
+#define PIECE 2048u
+#define STAGE CHUNK /* where in scratch a piece lies: behind a chunk */
+static_assert(SCRATCH_BYTES >= STAGE + PIECE, "both fit");
+
+static size_t piece_at(size_t at, size_t size) { return size - at < PIECE ? size - at : PIECE; }
+
+/* Chunk i: from data, or from where it lies in scratch, to its place in the pool. */
+static int put_chunk(struct put *put, uint64_t i, const uint8_t *data)
+{
+	struct ltz_xaes_chunk chunk;
+	struct ltz_gcm *gcm;
+	uint8_t tag[TAG], *to;
+	int result = ltz__xaes_chunk(&chunk, put->nonce, put->value_size, i);
+
+	if (result == 0)
+		result = ltz__xaes_seal_begin(put->sealer->xaes, chunk.nonce, aad_bytes(&put->aad), &gcm);
+	to = put->to + i * CHUNK;
+	for (size_t at = 0; result == 0 && at < chunk.size; at += PIECE) {
+		size_t size = piece_at(at, chunk.size);
+		uint8_t *stage = put->scratch + (data == put->scratch ? at : STAGE);
+
+		result = ltz__gcm_seal_more(gcm, data + at, size, stage);
+		if (result < 0)
+			break;
+		copy_to_pool(to + at, stage, size);
+		for (size_t ahead = 0; ahead < size; ahead += 64)
+			__builtin_prefetch(to + at + size + ahead, 1, 2);
+	}
+	if (result == 0)
+		result = ltz__gcm_seal_end(gcm, tag);
+	if (result == 0)
+		copy_to_pool(put->to + tag_at(put->value_size, i), tag, TAG);
+	return result;
+}
+
+static int seal_head(struct put *put, const struct ltz_bytes *parts, unsigned count, uint8_t *out, uint64_t size)
+{
+	return ltz__xaes_seal(put->sealer->xaes, put->nonce, aad_bytes(&put->aad), parts, count, out, out + size);
+}
+
+/* A whole small one; parts: its content, size bytes. */
+static int put_whole(struct put *put, const struct ltz_bytes *parts, unsigned count, uint64_t size)
+{
+	int result = seal_head(put, parts, count, put->scratch + NONCE, size);
+
+	if (unlikely(result < 0))
 		return result;
-	copy_to_pool(put->to, put->scratch, chunk->size + TAG);
-	put->to += chunk->size + TAG;
+	memcpy(put->scratch, put->nonce, NONCE);
+	copy_to_pool(put->to, put->scratch, NONCE + size + TAG);
 	return 0;
 }
 
-/* Nonce, head and tag; parts: the head's content. at: where in scratch the ciphertext goes. */
-static int put_head(struct put *put, unsigned at, const struct ltz_bytes *parts, unsigned count)
+/* A large one's head and end. */
+static int put_head(struct put *put, const struct ltz_bytes *parts, unsigned count, uint64_t size)
 {
-	uint64_t size = at;
-	int result;
+	const uint32_t key_size = htole32((uint32_t)(size - TRAILER));
+	uint8_t *end = put->scratch + size + TAG;
+	int result = seal_head(put, parts, count, put->scratch, size);
 
-	for (unsigned i = 0; i < count; i++)
-		size += parts[i].size;
-	memcpy(put->scratch, put->nonce, NONCE);
-	result = ltz__xaes_seal(put->sealer->xaes, put->nonce, aad_bytes(&put->aad), parts, count, put->scratch + at, put->scratch + size);
 	if (result < 0)
 		return result;
-	copy_to_pool(put->to, put->scratch, size + TAG);
-	put->to += size + TAG;
+	memcpy(end, put->nonce, NONCE);
+	memcpy(end + NONCE, &key_size, sizeof(key_size));
+	copy_to_pool(put->to + head_at(put->value_size), put->scratch, size + TAG + END);
 	return 0;
 }
 
@@ -114,7 +160,8 @@ static int put_small(struct put *put, const struct ltz_hkey *key, const struct l
 	uint8_t *text = put->scratch + NONCE, *rest = text + content->size;
 	bool gather = content->size <= GATHER_MAX;
 	unsigned pad = seal_pad(content->size + key->name_size);
-	struct ltz_bytes parts[] = {{content->data, content->size}, {rest, key->name_size + pad + TRAILER}};
+	uint64_t size = content->size + key->name_size + pad + TRAILER;
+	struct ltz_bytes parts[] = {{content->data, content->size}, {rest, size - content->size}};
 	int result;
 
 	if (key->name_size)
@@ -124,33 +171,26 @@ static int put_small(struct put *put, const struct ltz_hkey *key, const struct l
 	if (gather) {
 		if (content->size)
 			memcpy(text, content->data, content->size);
-		parts[1] = (struct ltz_bytes){text, content->size + parts[1].size};
+		parts[1] = (struct ltz_bytes){text, size};
 	}
-	result = put_head(put, NONCE, parts + gather, 2 - gather);
+	result = put_whole(put, parts + gather, 2 - gather, size);
 	if (unlikely(result < 0))
-		ltz__wipe(text, content->size + key->name_size + pad + TRAILER);
+		ltz__wipe(text, size);
 	return result;
 }
 
-static int put_new(struct put *put, const struct ltz_hkey *key, const struct ltz_content *content, bool large)
+static int put_large(struct put *put, const struct ltz_hkey *key, const struct ltz_content *content)
 {
 	uint8_t trailer[TRAILER];
 	const struct ltz_bytes parts[] = {{key->name, key->name_size}, {trailer, TRAILER}};
-	const uint32_t key_size = htole32(key->name_size);
-	struct ltz_xaes_chunk chunk;
 	uint64_t chunks = ltz__xaes_chunks(content->size);
 	int result;
 
-	if (likely(!large))
-		return put_small(put, key, content);
+	put->value_size = content->size;
 	put_trailer(trailer, (struct trailer){key->name_size, key->name_type, content->type});
-	memcpy(put->scratch + NONCE, &key_size, sizeof(key_size));
-	result = put_head(put, HEAD_AT, parts, 2);
-	for (uint64_t i = 0; result == 0 && i < chunks; i++) {
-		result = ltz__xaes_chunk(&chunk, put->nonce, content->size, i);
-		if (result == 0)
-			result = put_chunk(put, &chunk, (const uint8_t *)content->data + chunk.offset);
-	}
+	result = put_head(put, parts, 2, key->name_size + TRAILER);
+	for (uint64_t i = 0; result == 0 && i < chunks; i++)
+		result = put_chunk(put, i, (const uint8_t *)content->data + i * CHUNK);
 	return result;
 }
 
@@ -161,7 +201,7 @@ struct box { /* a value area, as far as it was opened */
 	uint8_t *scratch;
 	struct aad aad;
 	const uint8_t *from;
-	uint64_t size;         /* of the area, then of what follows */
+	uint64_t size;         /* of the area */
 	unsigned pad;
 	bool large;
 	uint8_t nonce[NONCE];
@@ -225,42 +265,68 @@ static int open_small(struct box *box, void *buf, uint64_t value_size)
 	return !buf || value_size == box->value_size ? 0 : -EBADMSG;
 }
 
-/* Opens the head of a large one; from and size are then its chunks'. */
+/* Opens the head of a large one. */
 static int open_large(struct box *box)
 {
-	uint64_t head, chunks;
+	uint8_t end[END];
+	uint64_t head, rest, chunks;
 	uint32_t key_size;
 	struct ltz_room room;
 	int result;
 
-	if (box->size < HEAD_AT)
+	if (box->size < END)
 		return -EBADMSG;
-	copy_from_pool(box->scratch, box->from, HEAD_AT);
-	memcpy(box->nonce, box->scratch, NONCE);
-	memcpy(&key_size, box->scratch + NONCE, sizeof(key_size));
+	copy_from_pool(end, box->from + box->size - END, END);
+	memcpy(box->nonce, end, NONCE);
+	memcpy(&key_size, end + NONCE, sizeof(key_size));
 	key_size = le32toh(key_size);
-	if (key_size > LTZ_KEY_MAX)
+	head = (uint64_t)key_size + TRAILER;
+	if (key_size > LTZ_KEY_MAX || box->size <= head + TAG + END)
 		return -EBADMSG;
-	head = key_size + TRAILER;
-	if (box->size <= HEAD_AT + head + TAG)
+	rest = box->size - head - TAG - END; /* the chunks and their tags */
+	chunks = (rest + CHUNK + TAG - 1) / (CHUNK + TAG);
+	box->value_size = rest - chunks * TAG;
+	if (rest <= chunks * TAG || ltz__xaes_chunks(box->value_size) != chunks)
 		return -EBADMSG;
-	copy_from_pool(box->scratch + HEAD_AT, box->from + HEAD_AT, head + TAG);
-	room = (struct ltz_room){box->scratch + HEAD_AT, head};
-	result = ltz__xaes_open(box->sealer->xaes, box->nonce, aad_bytes(&box->aad), room.data, &room, 1, box->scratch + HEAD_AT + head);
+	copy_from_pool(box->scratch, box->from + rest, head + TAG);
+	room = (struct ltz_room){box->scratch, head};
+	result = ltz__xaes_open(box->sealer->xaes, box->nonce, aad_bytes(&box->aad), room.data, &room, 1, box->scratch + head);
 	if (result < 0)
 		return result;
-	box->plain_at = box->scratch + HEAD_AT;
+	box->plain_at = box->scratch;
 	box->plain = head;
-	box->name = box->scratch + HEAD_AT;
+	box->name = box->scratch;
 	box->trailer = get_trailer(box->name + key_size);
-	box->from += HEAD_AT + head + TAG;
-	box->size -= HEAD_AT + head + TAG;
-	chunks = (box->size + CHUNK + TAG - 1) / (CHUNK + TAG);
-	box->value_size = box->size - chunks * TAG;
-	return box->trailer.key_size == key_size && box->size > chunks * TAG && ltz__xaes_chunks(box->value_size) == chunks ? 0 : -EBADMSG;
+	return box->trailer.key_size == key_size ? 0 : -EBADMSG;
 }
 
 static int open_head(struct box *box) { return box->large ? open_large(box) : open_small(box, NULL, 0); }
+
+/* Chunk i: from the pool to a private place, which may be the scratch's. */
+static int open_chunk(struct box *box, uint64_t i, uint8_t *to, size_t *size_out)
+{
+	uint8_t tag[TAG], *stage = box->scratch + STAGE;
+	const uint8_t *from = box->from + i * CHUNK;
+	struct ltz_xaes_chunk chunk;
+	struct ltz_gcm *gcm;
+	int result;
+
+	*size_out = 0;
+	if (ltz__xaes_chunk(&chunk, box->nonce, box->value_size, i) < 0)
+		return -EBADMSG; /* that nonce is not a record's */
+	*size_out = chunk.size;
+	copy_from_pool(tag, box->from + tag_at(box->value_size, i), TAG);
+	result = ltz__xaes_open_begin(box->sealer->xaes, chunk.nonce, aad_bytes(&box->aad), tag, &gcm);
+	for (size_t at = 0; result == 0 && at < chunk.size; at += PIECE) {
+		size_t size = piece_at(at, chunk.size);
+
+		copy_from_pool(stage, from + at, size);
+		for (size_t ahead = 0; ahead < size; ahead += 64)
+			__builtin_prefetch(from + at + size + ahead, 0, 2);
+		result = ltz__gcm_open_more(gcm, stage, size, to + at);
+	}
+	return result < 0 ? result : ltz__gcm_open_end(gcm);
+}
 
 /*
  * Opens all chunks of a large one: to buf, or if that is NULL each in scratch,
@@ -269,27 +335,16 @@ static int open_head(struct box *box) { return box->large ? open_large(box) : op
 static int open_chunks(struct box *box, uint8_t *buf, struct put *put)
 {
 	uint64_t chunks = ltz__xaes_chunks(box->value_size);
-	struct ltz_xaes_chunk chunk, fresh;
-	uint8_t tag[TAG];
 	int result = 0;
 
 	for (uint64_t i = 0; result == 0 && i < chunks; i++) {
-		struct ltz_room room;
+		size_t size;
 
-		if (ltz__xaes_chunk(&chunk, box->nonce, box->value_size, i) < 0)
-			return -EBADMSG;
-		room = (struct ltz_room){buf ? buf + chunk.offset : box->scratch, chunk.size};
-		copy_from_pool(room.data, box->from, chunk.size);
-		copy_from_pool(tag, box->from + chunk.size, TAG);
-		box->from += chunk.size + TAG;
-		result = ltz__xaes_open(box->sealer->xaes, chunk.nonce, aad_bytes(&box->aad), room.data, &room, 1, tag);
-		if (result == 0 && put) {
-			result = ltz__xaes_chunk(&fresh, put->nonce, box->value_size, i);
-			if (result == 0)
-				result = put_chunk(put, &fresh, room.data);
-		}
+		result = open_chunk(box, i, buf ? buf + i * CHUNK : box->scratch, &size);
+		if (result == 0 && put)
+			result = put_chunk(put, i, box->scratch);
 		if (!buf && (!put || result < 0))
-			ltz__wipe(room.data, chunk.size);
+			ltz__wipe(box->scratch, size);
 	}
 	if (result < 0 && buf)
 		ltz__wipe(buf, box->value_size);
@@ -311,8 +366,9 @@ static int put_from(struct put *put, const struct ltz_hkey *key, const struct lt
 	if (result == 0 && !names_key(&box, key))
 		result = -EBADMSG;
 	if (result == 0) {
-		part = (struct ltz_bytes){box.plain_at, box.plain};
-		result = put_head(put, (unsigned)(box.plain_at - box.scratch), &part, 1); /* in place; the key's size stays */
+		part = (struct ltz_bytes){box.plain_at, box.plain}; /* it is sealed in place */
+		put->value_size = box.value_size;
+		result = (box.large ? put_head : put_whole)(put, &part, 1, box.plain);
 	}
 	if (result < 0)
 		box_wipe(&box);
@@ -327,7 +383,9 @@ int ltz__box_put(struct ltz_seal *seal, struct ltz_sealer *sealer, const struct 
 
 	if (unlikely(result < 0))
 		return result;
-	return content->from ? put_from(&put, key, content->from) : put_new(&put, key, content, meta_flags(bound->meta) & REC_LARGE);
+	if (content->from)
+		return put_from(&put, key, content->from);
+	return unlikely(meta_flags(bound->meta) & REC_LARGE) ? put_large(&put, key, content) : put_small(&put, key, content);
 }
 
 int ltz__box_read(struct ltz_seal *seal, struct ltz_sealer *sealer, const struct ltz_hkey *key, const struct shm_record *record,

@@ -81,6 +81,18 @@ static void set_stage(struct stage *s)
 	set_own(s, raw);
 }
 
+static void clear_stage(struct stage *s)
+{
+	hang_up(s);
+	ltz__map_detach(s->offer.mem);
+	ltz__sys_close(s->offer.memfd);
+	ltz__sys_close(s->offer.listener);
+	ltz__keys_deinit(&s->keys);
+	ltz__keys_deinit(&s->own);
+}
+
+#define STAGE __attribute__((cleanup(clear_stage))) struct stage
+
 /* To where the server has the client's confirmation. */
 static void confirm(struct stage *s)
 {
@@ -114,7 +126,7 @@ static void expect_rejected(struct stage *s)
 
 TEST(who_asks_to_join_a_locked_pool_is_told_how_and_gets_nothing)
 {
-	struct stage s;
+	STAGE s;
 
 	set_stage(&s);
 	EXPECT_EQ_INT(s.locked.memfd, -1);
@@ -126,7 +138,7 @@ TEST(who_asks_to_join_a_locked_pool_is_told_how_and_gets_nothing)
 
 TEST(the_right_password_gets_the_pool_key_and_the_descriptors)
 {
-	struct stage s;
+	STAGE s;
 	struct ltz_answer answer;
 
 	set_stage(&s);
@@ -141,7 +153,7 @@ TEST(the_right_password_gets_the_pool_key_and_the_descriptors)
 
 TEST(who_waits_is_told_so_and_then_let_in)
 {
-	struct stage s;
+	STAGE s;
 	struct ltz_answer answer;
 	uint64_t retry_ns = 0;
 
@@ -157,7 +169,7 @@ TEST(who_waits_is_told_so_and_then_let_in)
 
 TEST(a_wrong_password_gets_nothing)
 {
-	struct stage s;
+	STAGE s;
 
 	set_stage(&s);
 	set_own(&s, other);
@@ -166,7 +178,7 @@ TEST(a_wrong_password_gets_nothing)
 
 TEST(both_sides_must_mean_the_same_pool)
 {
-	struct stage s;
+	STAGE s;
 	struct ltz_keys *own = &s.own;
 
 	set_stage(&s);
@@ -194,7 +206,7 @@ TEST(both_sides_must_mean_the_same_pool)
 
 TEST(a_guess_is_judged_once)
 {
-	struct stage s;
+	STAGE s;
 	struct packet_confirm packet = { .head = packet_head_make(LTZ_ASK_CONFIRM) };
 
 	set_stage(&s);
@@ -206,7 +218,7 @@ TEST(a_guess_is_judged_once)
 
 TEST(nonsense_ends_a_proof)
 {
-	struct stage s;
+	STAGE s;
 
 	set_stage(&s);
 	for (size_t size = 1; size <= sizeof(union packet); size++) {
@@ -226,7 +238,7 @@ TEST(nonsense_ends_a_proof)
 
 TEST(a_share_that_is_no_point_is_refused)
 {
-	struct stage s;
+	STAGE s;
 	struct packet_prove prove = { .hello = { packet_head_make(LTZ_ASK_PROVE), NAME } };
 
 	set_stage(&s);
@@ -245,7 +257,7 @@ TEST(a_share_that_is_no_point_is_refused)
 TEST(an_open_pool_asks_for_no_proof)
 {
 	const struct ltz_keys none = { 0 };
-	struct stage s;
+	STAGE s;
 
 	set_stage(&s);
 	s.offer.keys = &none;
@@ -274,7 +286,7 @@ static void say_with_descriptors(struct stage *s, const void *packet, size_t siz
 
 TEST(a_mirror_is_not_believed)
 {
-	struct stage s;
+	STAGE s;
 	struct ltz_answer answer;
 	union packet heard;
 	struct packet_share share = { .head = packet_head_make(SAYS_SHARE) };
@@ -298,7 +310,7 @@ TEST(a_mirror_is_not_believed)
 
 TEST(a_welcome_without_a_proof_is_not_believed)
 {
-	struct stage s;
+	STAGE s;
 	struct ltz_answer answer;
 
 	set_stage(&s);
@@ -321,7 +333,7 @@ TEST(a_welcome_without_a_proof_is_not_believed)
 
 TEST(every_bit_of_an_entry_is_checked)
 {
-	struct stage s;
+	STAGE s;
 	struct ltz_answer answer;
 	union packet packet;
 	int fds[LTZ_SYS_MAX_FDS];

@@ -121,6 +121,67 @@ TEST_WITH_LIMIT(connect_survives_each_failing_call, 60)
 	EXPECT_EQ_U64(count_entries(task.dir), 0);
 }
 
+/* The same behind a raw key. */
+static const char raw_key[32] = "one-word";
+
+static struct ltz_open_options locked_options(const char *dir, unsigned flags)
+{
+	return (struct ltz_open_options){
+		.dir = dir, .timeout_ms = 300, .flags = flags | LTZ_RAW_KEY, .key = raw_key, .key_size = sizeof raw_key,
+	};
+}
+
+static int connect_locked(void *context)
+{
+	struct task *task = context;
+	struct ltz_open_options options = locked_options(task->dir, 0);
+
+	return ltz_connect("failing", &options, &task->pool);
+}
+
+/* Hands the pool over to this process itself, which then has a second handle. */
+static int hand_over(void *context)
+{
+	struct task *task = context;
+	struct ltz_open_options options = { .dir = task->dir };
+	int fds[LTZ_EXPORT_FDS], r = ltz_export(task->pool, fds);
+	ltz_pool *second;
+
+	if (r == 0)
+		r = ltz_import("failing", fds, &options, &second);
+	if (r == 0)
+		ltz_close(second);
+	return r;
+}
+
+TEST_WITH_LIMIT(locked_pools_survive_each_failing_call, 120)
+{
+	struct task task = task_in(test_directory());
+	struct role role;
+	uint64_t n = 1;
+	int result;
+
+	task.options = locked_options(task.dir, LTZ_AUTH);
+	task.options.max_size_bytes = 8 << 20;
+	fail_each_call(&task, create, close_pool);
+	role_start(&role, task.dir);
+	role_tell(&role, "key %s %u", raw_key, LTZ_AUTH | LTZ_RAW_KEY);
+	ASSERT_EQ_INT(role_hear(&role, NULL), 0);
+	ASSERT_EQ_INT(role_ask(&role, "create failing 64"), 0);
+	fail_each_call(&task, connect_locked, close_pool);
+
+	ASSERT_EQ_INT(connect_locked(&task), 0);
+	unsigned descriptors = count_descriptors();
+	for (; fail_nth(n, EMFILE, hand_over, &task, &result); n++) {
+		EXPECT_TRUE(result <= 0);
+		POLL_UNTIL(count_descriptors() <= descriptors); /* less: a connection may have been counted */
+	}
+	EXPECT_EQ_INT(result, 0);
+	ltz_close(task.pool);
+	role_end(&role);
+	EXPECT_EQ_U64(count_entries(task.dir), 0);
+}
+
 static int list(void *context)
 {
 	return ltz_list(((struct task *)context)->dir, ignore, NULL);

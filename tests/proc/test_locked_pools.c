@@ -10,9 +10,10 @@
 #include <sys/un.h>
 
 #include "proc.h"
+#include "pool/registry.h"
 #include "shm/format.h"
 
-#define PASSWORD "correct horse battery staple"
+#define PASSWORD "correct-horse-battery-staple" /* a role takes one word */
 
 static struct ltz_open_options with_key(const char *dir, const char *key, unsigned flags)
 {
@@ -295,6 +296,57 @@ TEST(memory_that_denies_its_lock_is_refused)
 	*flags &= ~(uint32_t)LTZ_AUTH;
 	test_wait(test_fork(meet_a_liar, &family));
 	ltz_close(family.pool);
+}
+
+/* How often the bytes are in what the file has memory for. */
+static unsigned find_in_memory(int memfd, const void *bytes, size_t size)
+{
+	unsigned found = 0;
+	off_t end = lseek(memfd, 0, SEEK_END), at = 0;
+	uint8_t *memory = mmap(NULL, (size_t)end, PROT_READ, MAP_SHARED, memfd, 0);
+
+	ASSERT_TRUE(memory != MAP_FAILED);
+	while ((at = lseek(memfd, at, SEEK_DATA)) >= 0) {
+		off_t hole = lseek(memfd, at, SEEK_HOLE);
+		for (uint8_t *place = memory + at; (place = memmem(place, (size_t)(memory + hole - place), bytes, size)) != NULL; place++)
+			found++;
+		at = hole;
+	}
+	munmap(memory, (size_t)end);
+	return found;
+}
+
+TEST(the_pool_s_memory_has_neither_password_nor_keys)
+{
+	const char *dir = test_directory();
+	struct ltz_open_options options = with_key(dir, PASSWORD, LTZ_AUTH);
+	const ltz_key key = key_of("k");
+	const ltz_value value = { .data = "a value to be found", .size = 19, .type = LTZ_BYTES };
+	struct role role;
+	int fds[LTZ_EXPORT_FDS];
+	ltz_pool *pool;
+
+	options.max_size_bytes = 8 << 20;
+	ASSERT_EQ_INT(ltz_create("locked", &options, &pool), 0);
+	ASSERT_EQ_INT(ltz_set(pool, &key, &value, NULL, NULL), 0);
+	ASSERT_EQ_INT(ltz_export(pool, fds), 0);
+	role_start(&role, dir); /* somebody has been let in, somebody not */
+	role_tell(&role, "key %s 0", "wrong");
+	ASSERT_EQ_INT(role_hear(&role, NULL), 0);
+	EXPECT_EQ_INT(role_ask(&role, "connect locked 0"), -EKEYREJECTED);
+	role_tell(&role, "key %s %u", PASSWORD, 0u);
+	ASSERT_EQ_INT(role_hear(&role, NULL), 0);
+	EXPECT_EQ_INT(role_ask(&role, "connect locked 0"), 0);
+
+	const struct ltz_keys *keys = &pool->membership->keys;
+	EXPECT_TRUE(find_in_memory(fds[0], value.data, value.size) > 0); /* the search finds what is there */
+	for (size_t half = 0; half < 2; half++) {
+		EXPECT_EQ_U64(find_in_memory(fds[0], PASSWORD + half * 14, 14), 0);
+		EXPECT_EQ_U64(find_in_memory(fds[0], ltz__keys_w(keys) + half * 16, 16), 0);
+		EXPECT_EQ_U64(find_in_memory(fds[0], ltz__keys_pool_key(keys) + half * 16, 16), 0);
+	}
+	role_end(&role);
+	ltz_close(pool);
 }
 
 /* ---- children ------------------------------------------------------------------------------ */

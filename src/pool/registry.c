@@ -110,9 +110,12 @@ static int attach(struct ltz_membership *membership, uint64_t pool_now_ns)
 	struct ltz_mem *mem;
 	int r = ltz__map_attach(membership->memfd, &options, &mem);
 
+	/* Who can write the memory must not be able to say that it is not locked. */
+	if (r == -EINVAL)
+		return ltz__fail(-EUCLEAN, "the memory of pool '%s' says that it is %slocked, its members say the opposite",
+		                 membership->name, options.pool_key ? "not " : "");
 	if (r < 0)
 		return r;
-	/* Who can write the memory must not be able to say that it is not locked. */
 	uint32_t flags = ltz__mem_flags(mem);
 	if (membership->pool_flags == LTZ_FLAGS_UNKNOWN && (flags & LTZ_AUTH) == 0)
 		membership->pool_flags = flags;

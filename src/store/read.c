@@ -37,23 +37,6 @@ static LTZ_NOINLINE int read_sealed(const struct ltz_mem *mem, const struct ltz_
 }
 
 /*
- * A reader that was stopped in the middle may find that the memory was given
- * back meanwhile: each page it goes on to read comes back, as zeros. So a value
- * is copied in pieces, and what is left is not if the record has gone; the
- * re-read of the version then says so again.
- */
-#define PIECE (UINT64_C(16) << 20)
-
-static LTZ_NOINLINE void copy_pieces(uint8_t *to, const struct shm_record *rec, const struct answer *out)
-{
-	const uint8_t *from = (const uint8_t *)rec + out->look.value_offset;
-	uint64_t size = out->look.size;
-
-	for (uint64_t at = 0; at < size && load_acquire(&rec->version) == out->version; at += PIECE)
-		copy_from_pool(to + at, from + at, size - at < PIECE ? size - at : PIECE);
-}
-
-/*
  * G6: reads the key; if it is ours, copies the value. HIT, MISS (another's),
  * RESTART (no record), or a failure; nothing of it counts before validation.
  */
@@ -68,12 +51,8 @@ LTZ_INLINE int read_record(const struct ltz_mem *mem, const struct ltz_hkey *key
 	if (unlikely(!record_has_key(rec, &out->look, key, key->data)))
 		return MISS;
 	out->truncated = out->look.size > out->capacity;
-	if (unlikely(out->truncated))
-		return HIT;
-	if (likely(out->look.size <= PIECE))
-		copy_from_pool(out->buf, (const uint8_t *)rec + out->look.value_offset, out->look.size);
-	else
-		copy_pieces(out->buf, rec, out);
+	if (likely(!out->truncated))
+		record_copy_value(rec, &out->look, out->version, out->buf);
 	return HIT;
 }
 

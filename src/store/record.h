@@ -150,4 +150,25 @@ LTZ_INLINE bool record_has_key(const struct shm_record *rec, const struct ltz_lo
 	       equal_in_pool((const uint8_t *)rec + look->key_offset, data, key->size);
 }
 
+/*
+ * Copies look->size bytes of the value. A reader that was stopped in the
+ * middle may find that the memory was given back meanwhile: each page it goes
+ * on to read comes back, as zeros. So a large value is copied in pieces, and
+ * what is left is not if the record has gone; validation then says so again.
+ */
+#define COPY_PIECE (UINT64_C(16) << 20)
+
+LTZ_INLINE void record_copy_value(const struct shm_record *rec, const struct ltz_look *look, uint64_t version, void *to)
+{
+	const uint8_t *from = (const uint8_t *)rec + look->value_offset;
+	uint64_t size = look->size, at = 0;
+
+	for (; unlikely(size - at > COPY_PIECE); at += COPY_PIECE) {
+		copy_from_pool((uint8_t *)to + at, from + at, COPY_PIECE);
+		if (load_acquire(&rec->version) != version)
+			return;
+	}
+	copy_from_pool((uint8_t *)to + at, from + at, size - at);
+}
+
 #endif

@@ -80,7 +80,7 @@ int ltz__mac_read(struct ltz_seal *seal, struct ltz_sealer *sealer, const struct
 	result = read_digest(seal, key, &bound, from, look->size, digest);
 	if (result < 0 || look->size > capacity)
 		return result < 0 ? result : LTZ_TRUNCATED;
-	copy_from_pool(buf, from, look->size);
+	record_copy_value(record, look, version, buf);
 	digest_of(seal, buf, look->size, right);
 	return tag_is(right, digest) ? 0 : -EBADMSG;
 }

@@ -216,7 +216,7 @@ TEST(stopped_members_cost_the_timeout)
 /* What a process of another user gets, that speaks the protocol: nothing. */
 static void ask_as_another(void *context)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address;
 	struct { uint64_t magic; uint32_t version; int32_t what; char name[104]; } hello = {
 		0x6c61747a65726f31ull, 1, 1, "locked" };
 	char answer[256], control[256];
@@ -231,7 +231,7 @@ static void ask_as_another(void *context)
 	EXPECT_EQ_INT(ltz_connect("locked", &options, &pool), -EACCES);
 	EXPECT_EQ_INT(ltz_destroy("locked", &options), -EACCES);
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	snprintf(address.sun_path, sizeof address.sun_path, "%s/locked.sock", (const char *)context);
+	address = address_of(context, "locked");
 	ASSERT_OK(connect(fd, (struct sockaddr *)&address, sizeof address));
 	ASSERT_OK(send(fd, &hello, sizeof hello, 0));
 	EXPECT_EQ_INT(recvmsg(fd, &message, 0), 16);
@@ -243,14 +243,17 @@ TEST(another_user_gets_nothing_even_where_it_can_reach_the_socket)
 {
 	const char *dir = test_directory();
 	struct ltz_open_options options = with_raw_key(dir, LTZ_AUTH);
-	char file[200];
+	struct sockaddr_un address;
+	char folder[200];
 	ltz_pool *pool;
 
 	if (geteuid() != 0)
 		test_skip("only root can become another user");
 	ASSERT_EQ_INT(ltz_create("locked", &options, &pool), 0);
-	snprintf(file, sizeof file, "%s/locked.sock", dir);
-	ASSERT_OK(chmod(file, 0666));
+	address = address_of(dir, "locked");
+	snprintf(folder, sizeof folder, "%s/locked.pool", dir);
+	ASSERT_OK(chmod(address.sun_path, 0666));
+	ASSERT_OK(chmod(folder, 0755));
 	ASSERT_OK(chmod(dir, 0755));
 	test_wait(test_fork(ask_as_another, (void *)dir));
 	ASSERT_OK(chmod(dir, 0700));

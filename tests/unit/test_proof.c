@@ -58,16 +58,17 @@ static void set_own(struct stage *s, const uint8_t *key)
 static void set_stage(struct stage *s)
 {
 	const struct ltz_password password = { raw, sizeof raw, true };
-	const struct ltz_mem_options options = { .max_size_bytes = 2 << 20, .pool_flags = LTZ_AUTH };
+	struct ltz_mem_options options = { .max_size_bytes = 2 << 20, .pool_flags = LTZ_AUTH };
 	struct ltz_terms terms;
 
 	*s = (struct stage){ .offer = { .name = NAME } };
 	ASSERT_OK(s->offer.memfd = ltz__mem_make(&options));
-	ASSERT_OK(ltz__map_attach(s->offer.memfd, &options, &s->offer.mem));
 	ASSERT_OK(s->offer.listener = ltz__sys_duplicate(s->offer.memfd));
 	ASSERT_OK(ltz__terms_new(true, &terms));
 	ASSERT_OK(ltz__keys_derive(&s->keys, &terms, NAME, &password));
 	ASSERT_OK(ltz__keys_complete(&s->keys, NULL));
+	options.pool_key = ltz__keys_pool_key(&s->keys);
+	ASSERT_OK(ltz__map_attach(s->offer.memfd, &options, &s->offer.mem));
 	ltz__mem_id(s->offer.mem, s->id);
 	s->offer.id = s->id;
 	s->offer.keys = &s->keys;

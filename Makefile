@@ -30,10 +30,10 @@ $(VENV)/.stamp: scripts/setup.sh requirements-dev.txt
 build: build-release build-python ## the C libraries (build/release) and the Python package (.venv)
 
 test: setup ## everything that a change must pass; ends with `N passed, N failed`
-	@$(RUN) scripts/run_tests.py unit proc stress python tidy symbols
+	@$(RUN) scripts/run_tests.py unit proc oom stress python tidy symbols
 
 check: setup ## test, instruction counts, and the C tests under the sanitizers
-	@$(RUN) scripts/run_tests.py unit proc stress python tidy symbols count asan tsan
+	@$(RUN) scripts/run_tests.py unit proc oom stress python tidy symbols count asan tsan
 
 asan: setup ## the C tests with address and undefined behaviour sanitizer
 	@$(RUN) scripts/run_tests.py asan

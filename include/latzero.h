@@ -20,6 +20,13 @@
  *   written on 0 only, unless said otherwise. After a failure the pool is as
  *   it was before the call. ltz_strerror() gives one line for any of them.
  *
+ * When the system has no more (tests/oom makes each call fail)
+ *   A call that lacks memory, descriptors or a thread keeps nothing, and
+ *   succeeds when there is enough again. Each declaration below names the
+ *   failures it may then give; those that name none have none. "Passes on"
+ *   means: also what the system said, such as -EMFILE, -ENFILE or -EAGAIN.
+ *   A signal makes no call fail: there is no -EINTR.
+ *
  * What may run together
  *   All functions may be called from any thread of any member at the same
  *   time, with one exception: the caller excludes ltz_close(h) against running
@@ -33,9 +40,13 @@
  *
  * fork
  *   After fork() the child's handles work: the child becomes a member of its
- *   own at its first call. Until then it only keeps the pool's descriptors,
+ *   own at its first call, which may give what ltz_import may; the next call
+ *   then tries again. Until it has joined it only keeps the pool's descriptors,
  *   and so the pool, alive. A child made by raw clone() without the libc's
  *   fork handlers gets -ENOTSUP.
+ *   The parent's thread is stopped and started again. If that cannot be done,
+ *   the process goes on as a member, but lets nobody in and does no
+ *   housekeeping until its next ltz_create, ltz_connect or ltz_restart.
  *
  * Crashes, stops, memory: what is promised, and what is not
  *   Killed, at any instruction: nobody waits for it, nobody sees a value half
@@ -99,6 +110,7 @@ enum ltz_outcome {
  *   -ENOENT     no such pool          -EEXIST     a pool of that name exists
  *   -EINVAL     a bad argument        -ETIMEDOUT  no member answered in time
  *   -ENOSPC     the pool or the system has no memory left for this value
+ *   -ENOMEM     this process has no private memory left
  *   -ESHUTDOWN  the pool was destroyed, or the handle is closed
  *   -EUCLEAN    the pool's own structures are damaged
  *   -EROFS      this handle is read-only
@@ -114,6 +126,7 @@ enum ltz_outcome {
  *               on the key, and all other keys are as before
  *   -ENOPKG     libcrypto.so.3 or libargon2.so.1, which locked pools need,
  *               cannot be loaded
+ *   -ENOSYS     this process may not use membarrier(2), the members do
  */
 
 /* One line for a result, static, never NULL. Any thread. */
@@ -175,11 +188,15 @@ struct ltz_open_options {
 
 /*
  * Makes the pool `name` and joins it. options may be NULL.
- * -EEXIST when some process holds a pool of that name.
+ * -EEXIST when some process holds a pool of that name. -ENOMEM, -ENOSPC,
+ * -ENOSYS, -ETIMEDOUT; passes on.
  */
 LTZ_API int ltz_create(const char *name, const struct ltz_open_options *options, ltz_pool **out);
 
-/* Joins the pool `name`. -ENOENT when no process holds it; -EKEYREJECTED. */
+/*
+ * Joins the pool `name`. -ENOENT when no process holds it; -EKEYREJECTED. -ENOMEM, -ENOSPC,
+ * -ENOSYS, -ETIMEDOUT; passes on.
+ */
 LTZ_API int ltz_connect(const char *name, const struct ltz_open_options *options, ltz_pool **out);
 
 /*
@@ -188,13 +205,17 @@ LTZ_API int ltz_connect(const char *name, const struct ltz_open_options *options
  */
 LTZ_API void ltz_close(ltz_pool *pool);
 
-/* 0 if some process holds the pool, -ENOENT if not. dir as above, may be NULL. */
+/*
+ * 0 if some process holds the pool, -ENOENT if not. dir as above, may be NULL.
+ * -ENOMEM; passes on.
+ */
 LTZ_API int ltz_exists(const char *name, const char *dir);
 
 /*
  * Frees the name at once and ends the pool for every member: each one's next
  * call gives -ESHUTDOWN. The memory goes back as soon as nobody reads it. A
  * locked pool is destroyed only with its key (in options).
+ * -ENOENT. -ENOMEM, -ENOSPC, -ENOSYS, -ETIMEDOUT; passes on.
  */
 LTZ_API int ltz_destroy(const char *name, const struct ltz_open_options *options);
 
@@ -213,7 +234,8 @@ struct ltz_pool_info {
 /*
  * Asks every pool in the directory; calls visit once for each that some
  * process holds, until it returns non-zero (which ltz_list then returns).
- * Names that nobody holds any more are removed on the way.
+ * Names that nobody holds any more are removed on the way, if they can be.
+ * -ENOMEM; passes on: then visit was not called, as a pool may be missing.
  */
 LTZ_API int ltz_list(const char *dir,
                      int (*visit)(void *context, const struct ltz_pool_info *info),
@@ -298,15 +320,15 @@ struct ltz_set_options {
 /*
  * Writes the value. options may be NULL. version may be NULL; it is the new
  * record's. LTZ_REFUSED when a condition said no. A plain set clears an
- * earlier expiry. -EINVAL for a key or ttl out of range; -ENOSPC.
+ * earlier expiry. -EINVAL for a key or ttl out of range; -ENOSPC, -ENOMEM.
  */
 LTZ_API int ltz_set(ltz_pool *pool, const ltz_key *key, const ltz_value *value,
                     const struct ltz_set_options *options, uint64_t *version);
 
-/* Removes the key. if_version 0: whatever it is. LTZ_NOT_FOUND, LTZ_REFUSED. */
+/* Removes the key. if_version 0: whatever it is. LTZ_NOT_FOUND, LTZ_REFUSED. -ENOMEM. */
 LTZ_API int ltz_delete(ltz_pool *pool, const ltz_key *key, uint64_t if_version);
 
-/* ltz_get and ltz_delete in one step. LTZ_TRUNCATED: nothing was removed. */
+/* ltz_get and ltz_delete in one step. LTZ_TRUNCATED: nothing was removed. -ENOMEM. */
 LTZ_API int ltz_pop(ltz_pool *pool, const ltz_key *key, void *buf, size_t capacity, ltz_item *item);
 
 /* A number: an LTZ_INT64 or an LTZ_FLOAT64. */
@@ -322,12 +344,12 @@ typedef struct ltz_number {
  * value := value + by, atomically; a missing key counts as `initial`. The sum
  * is an LTZ_FLOAT64 if either side is. Keeps the expiry. LTZ_MISMATCH when the
  * value is no number (item_type, if not NULL, then says what it is),
- * LTZ_OVERFLOW when the sum of two integers leaves 64 bits.
+ * LTZ_OVERFLOW when the sum of two integers leaves 64 bits. -ENOSPC, -ENOMEM.
  */
 LTZ_API int ltz_add(ltz_pool *pool, const ltz_key *key, ltz_number by, ltz_number initial,
                     ltz_number *sum, uint8_t *item_type);
 
-/* Sets the remaining life to ttl_ms; 0: for ever. LTZ_NOT_FOUND. */
+/* Sets the remaining life to ttl_ms; 0: for ever. LTZ_NOT_FOUND. -ENOSPC, -ENOMEM. */
 LTZ_API int ltz_expire(ltz_pool *pool, const ltz_key *key, uint64_t ttl_ms);
 
 /* ---- many keys ------------------------------------------------------------------------ */
@@ -341,7 +363,10 @@ LTZ_API void ltz_prefetch(ltz_pool *pool, const ltz_key *keys, size_t count);
 /* Number of records; exact when nothing runs. Expired ones count until swept (<= 1 s). */
 LTZ_API int ltz_count(ltz_pool *pool, uint64_t *count);
 
-/* Removes every key that is there when its place is reached. removed may be NULL. */
+/*
+ * Removes every key that is there when its place is reached. removed may be
+ * NULL; it is written also on -ENOMEM, when only so many were removed.
+ */
 LTZ_API int ltz_clear(ltz_pool *pool, uint64_t *removed);
 
 /*
@@ -394,7 +419,10 @@ struct ltz_member_info {
 	uint32_t views;
 	uint8_t self;             /* 1: this process */
 };
-/* Calls visit for every living member until it returns non-zero, which is then returned. */
+/*
+ * Calls visit for every living member until it returns non-zero, which is then
+ * returned. One that has just died may be among them.
+ */
 LTZ_API int ltz_members(ltz_pool *pool,
                         int (*visit)(void *context, const struct ltz_member_info *info),
                         void *context);
@@ -403,6 +431,7 @@ LTZ_API int ltz_members(ltz_pool *pool,
  * Walks the whole pool and calls report with one line for each broken
  * invariant. Safe while others work (it then reports only what cannot be
  * explained by their work); exact when nothing runs. 0: it was walked.
+ * -ENOMEM: not all of it, as what dead members left could not be settled.
  */
 LTZ_API int ltz_check(ltz_pool *pool, void (*report)(void *context, const char *line), void *context);
 
@@ -427,7 +456,8 @@ LTZ_API int ltz_export(ltz_pool *pool, int fds[LTZ_EXPORT_FDS]);
 /*
  * Joins by descriptors received from ltz_export; takes all over, also on
  * failure. -EKEYREJECTED: the key was taken out by somebody already. options
- * may be NULL; dir, and LTZ_READONLY of its flags, count.
+ * may be NULL; dir, and LTZ_READONLY of its flags, count. -ENOMEM, -ENOSPC,
+ * -ENOSYS; passes on.
  */
 LTZ_API int ltz_import(const char *name, const int fds[LTZ_EXPORT_FDS], const struct ltz_open_options *options,
                        ltz_pool **out);

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Runs sections of the tests and adds up their counts.
 
-    run_tests.py SECTION...     unit proc stress python tidy symbols count asan tsan
+    run_tests.py SECTION...     unit proc oom stress python tidy symbols count asan tsan
 
 Each section is built first (by make), then run. A section that cannot be
 built, or a program that ends without its counts, is one failure. The last
@@ -56,7 +56,7 @@ def run_counted(command, environment=None):
     say(output.rstrip("\n"))
     found = COUNTS.findall(output)
     if not found or (done.returncode != 0) != (found[-1][1] != "0"):
-        say(f"  FAILED {command[-1]}: status {done.returncode} without fitting counts")
+        say(f"  FAILED {' '.join(command)}: status {done.returncode} without fitting counts")
         return Counts(failed=1)
     skipped = SKIPPED.findall(output)
     return Counts(int(found[-1][0]), int(found[-1][1]), int(skipped[-1]) if skipped else 0)
@@ -66,8 +66,10 @@ def run_programs(build, kind):
     """The test programs of tests/<kind>, each by its source's name."""
     counts = Counts()
     for source in sorted(glob.glob(os.path.join(ROOT, "tests", kind, "test_*.c"))):
-        name = os.path.basename(source)[:-2]
-        counts.add(run_counted([os.path.join("build", build, "tests", name)], SANITIZERS))
+        command = [os.path.join("build", build, "tests", os.path.basename(source)[:-2])]
+        if kind == "oom":
+            command.append("-v")  # how many failures each function has met
+        counts.add(run_counted(command, SANITIZERS))
     return counts
 
 
@@ -117,12 +119,13 @@ def run_count():
 SECTIONS = {
     "unit": lambda: run_built("test", "unit"),
     "proc": lambda: run_built("test", "proc"),
+    "oom": lambda: run_built("test", "oom"),
     "stress": lambda: run_built("test", "model", "stress", "crash"),
     "python": run_python,
     "tidy": lambda: run_counted([sys.executable, "tests/tidy/tidy.py"]),
     "symbols": run_symbols,
     "count": run_count,
-    "asan": lambda: run_built("asan", "unit", "proc", "model", "stress"),
+    "asan": lambda: run_built("asan", "unit", "proc", "oom", "model", "stress"),
     "tsan": lambda: run_built("tsan", "unit", "proc", "model", "stress"),
 }
 

@@ -8,6 +8,7 @@
  *                            it is filled up with zeros)
  *   exists NAME             set KEY NUMBER             get KEY
  *   add KEY TIMES           fill MIB                   members
+ *   used (bytes)            check (number of findings)      clear
  *   fork                    (goes on in the child; the parent is killed)
  *
  * Each is answered by one line: the call's result, and a number.
@@ -35,6 +36,21 @@ static int count_member(void *context, const struct ltz_member_info *info)
 	(void)info;
 	++*(int64_t *)context;
 	return 0;
+}
+
+static void count_finding(void *context, const char *line)
+{
+	(void)line;
+	++*(int64_t *)context;
+}
+
+static int used_bytes(int64_t *bytes)
+{
+	struct ltz_stats stats = { 0 };
+	int result = ltz_get_stats(pool, &stats);
+
+	*bytes = (int64_t)stats.used_bytes;
+	return result;
 }
 
 static int set_number(const char *text, int64_t number)
@@ -146,6 +162,12 @@ static int obey(const char *command, const char *name, const int64_t *number, in
 		return fill(strtoll(name, NULL, 10));
 	if (strcmp(command, "members") == 0)
 		return ltz_members(pool, count_member, value);
+	if (strcmp(command, "used") == 0)
+		return used_bytes(value);
+	if (strcmp(command, "clear") == 0)
+		return ltz_clear(pool, NULL);
+	if (strcmp(command, "check") == 0)
+		return ltz_check(pool, count_finding, value);
 	if (strcmp(command, "exists") == 0)
 		return ltz_exists(name, NULL);
 	if (strcmp(command, "destroy") == 0)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* test_meeting.c - processes that know only a name meet in one pool. */
+#include <sys/resource.h>
+
 #include "proc.h"
 #include "sys/fault.h"
 
@@ -267,6 +269,28 @@ TEST(import_refuses_what_is_no_pool)
 	EXPECT_EQ_INT(ltz_import("piped", fds, &options, &pool), -EPROTO);
 	EXPECT_TRUE(pool == NULL);
 	EXPECT_EQ_U64(count_descriptors(), before);
+}
+
+TEST(a_member_without_a_free_descriptor_lets_others_in_later)
+{
+	const char *dir = test_directory();
+	struct ltz_open_options options = options_in(dir);
+	struct role role;
+	struct rlimit limit, none;
+	ltz_pool *pool;
+
+	role_start(&role, dir);
+	ASSERT_EQ_INT(ltz_create("starved", &options, &pool), 0);
+	ASSERT_OK(getrlimit(RLIMIT_NOFILE, &limit));
+	none = limit;
+	none.rlim_cur = 0; /* those that are open stay so */
+	ASSERT_OK(setrlimit(RLIMIT_NOFILE, &none));
+	EXPECT_EQ_INT(role_ask(&role, "connect starved 150"), -ETIMEDOUT);
+	EXPECT_EQ_INT(set_number(pool, "k", 1), 0);
+	ASSERT_OK(setrlimit(RLIMIT_NOFILE, &limit));
+	EXPECT_EQ_INT(role_ask(&role, "connect starved 0"), 0);
+	role_end(&role);
+	ltz_close(pool);
 }
 
 #ifdef LTZ_FAULTS

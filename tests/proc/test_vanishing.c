@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* test_vanishing.c - a pool lives as long as somebody is joined, and not longer. */
+/* test_vanishing.c - a pool lives as long as somebody is joined, and not longer; and so does its name. */
 #include "proc.h"
+#include "sys/fault.h"
 
 #define FILL_MIB 128
 
@@ -191,3 +192,104 @@ TEST_WITH_LIMIT(members_killed_while_joining_leave_a_usable_name, 120)
 	EXPECT_EQ_INT(ltz_list(dir, NULL, NULL), 0);
 	EXPECT_EQ_U64(count_entries(dir), 0);
 }
+
+/* ---- dying between two steps ----------------------------------------------------------- */
+
+#ifdef LTZ_FAULTS
+
+struct death {
+	const char *dir, *point;
+	void (*act)(const struct death *death);
+};
+
+static void die_creating(const struct death *death)
+{
+	struct ltz_open_options options = options_in(death->dir);
+	ltz_pool *pool;
+
+	(void)ltz_create("mortal", &options, &pool);
+}
+
+static void die_connecting(const struct death *death)
+{
+	struct ltz_open_options options = options_in(death->dir);
+	ltz_pool *pool;
+
+	(void)ltz_connect("mortal", &options, &pool);
+}
+
+static void die_destroying(const struct death *death)
+{
+	struct ltz_open_options options = options_in(death->dir);
+
+	(void)ltz_destroy("mortal", &options);
+}
+
+static void die_closing(const struct death *death)
+{
+	struct ltz_open_options options = options_in(death->dir);
+	ltz_pool *pool;
+
+	if (ltz_create("mortal", &options, &pool) == 0)
+		ltz_close(pool);
+}
+
+static void die(void *context)
+{
+	const struct death *death = context;
+
+	ltz__fault_set_crash(death->point, 1);
+	death->act(death);
+	_exit(0); /* the point was not met: the test notices */
+}
+
+static void expect_death(const char *dir, const char *point, void (*act)(const struct death *))
+{
+	struct death death = { dir, point, act };
+	pid_t child = test_fork(die, &death);
+	int status;
+
+	ASSERT_OK(waitpid(child, &status, 0));
+	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+		test_fail(TEST_AT(TEST_EXPECT), "did not die at %s", point);
+}
+
+/* The name can be taken, found and left as if nothing had been. */
+static void expect_usable(const char *dir)
+{
+	struct ltz_open_options options = options_in(dir);
+	ltz_pool *pool;
+
+	ASSERT_EQ_INT(ltz_create("mortal", &options, &pool), 0);
+	EXPECT_EQ_INT(set_number(pool, "k", 1), 0);
+	EXPECT_EQ_INT(ltz_exists("mortal", dir), 0);
+	ltz_close(pool);
+	EXPECT_EQ_INT(ltz_list(dir, NULL, NULL), 0);
+	EXPECT_EQ_U64(count_entries(dir), 0);
+}
+
+TEST(a_death_between_two_steps_leaves_a_usable_name)
+{
+	const char *dir = test_directory();
+	struct role role;
+
+	expect_death(dir, "pool.linked", die_creating);
+	expect_usable(dir);
+	expect_death(dir, "pool.published", die_creating);
+	expect_death(dir, "pool.pruning", die_connecting);
+	expect_usable(dir);
+	expect_death(dir, "pool.unheard", die_closing);
+	expect_usable(dir);
+
+	role_start(&role, dir);
+	ASSERT_EQ_INT(role_ask(&role, "create mortal 64"), 0);
+	expect_death(dir, "pool.welcomed", die_connecting);
+	EXPECT_EQ_INT(role_ask(&role, "set k 1"), 0);
+	EXPECT_EQ_INT(ltz_exists("mortal", dir), 0);
+	expect_death(dir, "pool.destroyed", die_destroying);
+	EXPECT_EQ_INT(role_ask(&role, "set k 1"), -ESHUTDOWN);
+	expect_usable(dir); /* while the old member still has its handle */
+	role_end(&role);
+}
+
+#endif

@@ -205,6 +205,14 @@ def check_public_tested(tree):
             yield f"{name}: no C test names it"
 
 
+def check_public_fails(tree):
+    """Every public function has a sweep in tests/oom: a table's row begins with its name."""
+    rows = "\n".join(text for path, text in tree.items() if path.startswith("tests/oom/") and path != "tests/oom/results.c")
+    for name in public_functions(tree):
+        if f'{{ "{name}",' not in rows and f'\t"{name}",' not in rows:
+            yield f"{name}: no sweep in tests/oom makes its calls fail"
+
+
 def check_shell(tree):
     for path, text in tree.items():
         if is_shell(path, text) and not path.startswith(MODELS) and not re.search(r"^set -eu", text, re.MULTILINE):

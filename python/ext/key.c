@@ -338,7 +338,7 @@ static PyObject *decode(struct lz_state *state, uint8_t type, const uint8_t *dat
 	switch (type) {
 	case LTZ_KEY_STR:
 		text = PyUnicode_DecodeUTF8((const char *)data, (Py_ssize_t)size, NULL);
-		if (text == NULL)
+		if (text == NULL && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) /* else: no memory */
 			lz_chain(state->errors[LZ_SERIALIZATION], "a str key of this pool is not UTF-8");
 		return text;
 	case LTZ_KEY_BYTES:

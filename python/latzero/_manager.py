@@ -219,8 +219,9 @@ class SharedMemoryPool:
                 pool = self._create_or_connect(name, size, flags, key)
             else:
                 pool = _core.create(Pool, name, size, flags | key.flags, key.secret)
-        self._made[name] = pool
-        return self._join(pool)
+        self._join(pool)
+        self._made[name] = pool  # last: a create that fails leaves no pool behind
+        return pool
 
     def _create_or_connect(self, name: str, size: int, flags: int, key: TakenKey) -> Pool:
         while True:

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* many.c - the calls on many keys, on the pool as a whole, and on the service thread. */
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "emptied.h"
@@ -171,15 +172,25 @@ static int ask_the_handle(struct stage *stage)
 static int ask_the_library(struct stage *stage)
 {
 	(void)stage;
-	return ltz_strerror(-ENOMEM)[0] == '\0' || ltz_error_detail() == NULL;
+	return ltz_strerror(-ENOMEM)[0] == '\0' || ltz_error_detail() == NULL || ltz_retry_after_ms() != 0;
+}
+
+static int harden(struct stage *stage)
+{
+	int result = ltz_harden();
+
+	(void)stage;
+	ASSERT_OK(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)); /* or its descriptors cannot be counted */
+	return result;
 }
 
 static int export(struct stage *stage)
 {
-	int fds[2] = { -1, -1 };
-	int result = ltz_export(stage->pool, fds);
+	int fds[LTZ_EXPORT_FDS], result = ltz_export(stage->pool, fds);
 
-	return result != 0 ? result : fcntl(fds[0], F_GETFD) < 0 || fcntl(fds[1], F_GETFD) < 0;
+	if (result == 0 && (close(fds[0]) < 0 || close(fds[1]) < 0))
+		return 1;
+	return result;
 }
 
 /* ---- the service thread -------------------------------------------------------------------------- */
@@ -252,6 +263,8 @@ static const struct stage_case cases[] = {
 	{ "ltz_flags", "", ask_the_handle, .expected = 0 },
 	{ "ltz_strerror", "", ask_the_library, .expected = 0 },
 	{ "ltz_error_detail", "", ask_the_library, .expected = 0 },
+	{ "ltz_retry_after_ms", "", ask_the_library, .expected = 0 },
+	{ "ltz_harden", "", harden, .expected = 0 },
 	{ "ltz_export", "", export, .expected = 0 },
 	{ "ltz_restart", "", restart, .look = serve_after_all },
 	{ "ltz_defer_restart", "", fork_deferring, .look = serve_after_all },

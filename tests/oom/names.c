@@ -20,7 +20,7 @@ struct scene {
 	struct role role;  /* holds the pool, if anybody does */
 	ltz_pool *pool;    /* what the act has opened         */
 	ltz_pool *first;   /* a handle from before            */
-	int fds[2];        /* for import: the pool's          */
+	int fds[LTZ_EXPORT_FDS]; /* for import                */
 	unsigned listed, answered;
 };
 
@@ -107,12 +107,8 @@ static void role_creates_before(void *context)
 static void handed_over_before(void *context)
 {
 	struct scene *scene = context;
-	int fds[2];
-
 	joined_before(scene);
-	ASSERT_OK(ltz_export(scene->first, fds));
-	for (int i = 0; i < 2; i++)
-		ASSERT_OK(scene->fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 3));
+	ASSERT_OK(ltz_export(scene->first, scene->fds));
 }
 
 static void handed_over_alone_before(void *context)

@@ -23,6 +23,8 @@ static const struct row rows[] = {
 	{ "ltz_create", true, { -ENOMEM, -ENOSPC, -ENOSYS, -ETIMEDOUT } },
 	{ "ltz_connect", true, { -ENOMEM, -ENOSPC, -ENOSYS, -ETIMEDOUT } },
 	{ "ltz_import", true, { -ENOMEM, -ENOSPC, -ENOSYS } },
+	{ "ltz_export", true, { -ENOMEM } },
+	{ "ltz_harden", true, { 0 } },
 	{ "ltz_destroy", true, { -ENOMEM, -ENOSPC, -ENOSYS, -ETIMEDOUT } },
 	{ "ltz_exists", true, { -ENOMEM } },
 	{ "ltz_list", true, { -ENOMEM } },

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 
+import latzero
 import pytest
 from helpers import run_python
 
@@ -188,3 +189,16 @@ def test_no_call_breaks_for_want_of_memory() -> None:
     print("\n".join(said))
     assert said[-1] == "done []"
     assert sum(int(line.rsplit(": ", 1)[1]) for line in said[:-1]) > 200
+
+
+def test_a_create_that_fails_leaves_no_pool() -> None:
+    class Failing(latzero.SharedMemoryPool):
+        def _join(self, pool: latzero.Pool) -> latzero.Pool:
+            raise MemoryError
+
+    manager = Failing()
+    try:
+        manager.create("p")
+    except MemoryError:
+        pass
+    assert not latzero.exists("p")

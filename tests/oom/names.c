@@ -47,18 +47,6 @@ static int list(struct scene *scene)
 	return ltz_list(scene->dir, count_pool, scene);
 }
 
-/* A name without a listener, as a killed process leaves it. */
-static void leave_stale_name(const char *dir, const char *file)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-
-	snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", dir, file);
-	ASSERT_OK(fd);
-	ASSERT_OK(bind(fd, (const struct sockaddr *)&address, sizeof address));
-	close(fd);
-}
-
 /* ---- before ------------------------------------------------------------------------------ */
 
 static void nothing_before(void *context)
@@ -71,7 +59,7 @@ static void stale_before(void *context)
 	struct scene *scene = context;
 
 	scene->pool = NULL;
-	leave_stale_name(scene->dir, NAME ".sock");
+	leave_stale_name(scene->dir, NAME);
 }
 
 static void joined_before(void *context)

@@ -173,6 +173,16 @@ static UNUSED struct sockaddr_un address_of(const char *dir, const char *name)
 	return address;
 }
 
+/* A name without a listener, as a killed process leaves it. */
+static UNUSED void leave_stale_name(const char *dir, const char *name)
+{
+	struct sockaddr_un address = address_of(dir, name);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	ASSERT_OK(bind(fd, (struct sockaddr *)&address, sizeof address));
+	close(fd);
+}
+
 /*
  * Open descriptors of this process, without those of /proc and /sys: the
  * service thread reads a file there now and then, and so do we.

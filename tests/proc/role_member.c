@@ -25,6 +25,7 @@
 static ltz_pool *pool;
 static char password[LTZ_NAME_MAX + 1];
 static unsigned lock_flags;
+static const struct ltz_open_options patient = { .timeout_ms = 30000 };
 
 static ltz_key key_of(const char *text)
 {
@@ -103,7 +104,7 @@ static int go_on_in_child(void)
 
 static struct ltz_open_options usual_options(void)
 {
-	struct ltz_open_options options = { .timeout_ms = 30000 };
+	struct ltz_open_options options = patient;
 
 	if (password[0] != '\0') {
 		options.key = password;

@@ -6,15 +6,6 @@
 #define NOBODY 65534
 
 /* What a killed last member leaves: a socket on which nobody listens. */
-static void leave_stale_name(const char *dir, const char *name)
-{
-	struct sockaddr_un address = address_of(dir, name);
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-
-	ASSERT_OK(bind(fd, (struct sockaddr *)&address, sizeof address));
-	close(fd);
-}
-
 struct seen {
 	unsigned count;
 	struct ltz_pool_info last;

@@ -274,7 +274,7 @@ static void act_kill_bystander(struct stage *stage)
 
 /* ---- before and after -------------------------------------------------------------------------- */
 
-static void leave_stale_name(struct stage *stage)
+static void leave_dead_name(struct stage *stage)
 {
 	ASSERT_TRUE(crash_bury(victim_creates, stage, (struct last_step){ .point = "pool.confirmed" }));
 }
@@ -346,7 +346,7 @@ static void leave_stage(struct stage *stage, const struct pool_scene *scene)
 
 static const struct pool_scene scenes[] = {
 	{ "create", .victim = victim_creates },
-	{ "create anew", .before = leave_stale_name, .victim = victim_creates },
+	{ "create anew", .before = leave_dead_name, .victim = victim_creates },
 	{ "connect", .bystander = true, .victim = victim_connects },
 	{ "leave", .bystander = true, .victim = victim_leaves },
 	{ "leave last", .victim = victim_leaves_last },

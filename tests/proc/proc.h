@@ -184,8 +184,9 @@ static UNUSED void leave_stale_name(const char *dir, const char *name)
 }
 
 /*
- * Open descriptors of this process, without those of /proc and /sys: the
- * service thread reads a file there now and then, and so do we.
+ * Open descriptors of this process, without those of /proc and /sys (the
+ * service thread reads a file there now and then, and so do we) and without
+ * pidfds (it watches other members, as they come and go).
  */
 static UNUSED unsigned count_descriptors(void)
 {
@@ -194,11 +195,11 @@ static UNUSED unsigned count_descriptors(void)
 
 	ASSERT_TRUE(stream != NULL);
 	for (struct dirent *entry = readdir(stream); entry != NULL; entry = readdir(stream)) {
-		char target[8] = "";
+		char target[20] = "";
 
 		if (readlinkat(dirfd(stream), entry->d_name, target, sizeof target - 1) <= 0)
 			continue; /* "." and "..", and what was closed meanwhile */
-		count += strncmp(target, "/proc/", 6) != 0 && strncmp(target, "/sys/", 5) != 0;
+		count += strncmp(target, "/proc/", 6) != 0 && strncmp(target, "/sys/", 5) != 0 && strcmp(target, "anon_inode:[pidfd]") != 0;
 	}
 	closedir(stream);
 	return count;

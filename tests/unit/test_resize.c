@@ -201,6 +201,31 @@ TEST(an_update_of_a_slot_not_yet_frozen_counts)
 	EXPECT_CLEAN(mem);
 }
 
+/* All lines left are migration's: a writer with a full bucket ends that before it takes one. */
+TEST(a_writer_that_finds_no_line_ends_the_migration_first)
+{
+	struct ltz_mem *mem = pool_new(8 * MIB, 1);
+	uint64_t numbers[BUCKET_SLOTS + 1], n = 1000, need;
+	struct ltz_root root;
+
+	fill(mem, 6);
+	ASSERT_EQ_INT(ltz__table_enter(mem, my_lane(mem), &root), 0);
+	ASSERT_EQ_INT(ltz__resize_begin(mem, my_lane(mem), &root, 4), 0);
+	ASSERT_EQ_INT(ltz__table_enter(mem, my_lane(mem), &root), 0);
+	for (unsigned i = 0; i < BUCKET_SLOTS + 1; i++) {
+		number_in_bucket(mem, 4, 5, &n);
+		numbers[i] = n;
+	}
+	need = ltz__lines_for_migration(mem, &root.prev, 4);
+	store_release(&root.cur.shm->lines, (lines_used(root.cur.shm->lines) + need) << 32 | lines_used(root.cur.shm->lines));
+	for (unsigned i = 0; i < BUCKET_SLOTS + 1; i++) /* one of the first six numbers may be in the bucket */
+		ASSERT_EQ_INT(put_number(mem, numbers[i], &numbers[i], 8), 0);
+	EXPECT_EQ_U64(root_prev(load_acquire(&mem->header->root)), 0);
+	EXPECT_TRUE(lines_used(root.cur.shm->lines) >= 1);
+	EXPECT_NUMBERS(mem, 6);
+	EXPECT_CLEAN(mem);
+}
+
 TEST(a_slice_goes_on_where_the_last_one_stopped)
 {
 	struct ltz_mem *mem = pool_new(16 * MIB, 13);

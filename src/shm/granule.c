@@ -247,6 +247,8 @@ static uint64_t taking_of_others(const struct ltz_mem *mem, const struct shm_lan
 	return sum;
 }
 
+uint64_t ltz__granules_coming(const struct ltz_mem *mem) { return taking_of_others(mem, NULL); }
+
 /* The lane takes no more: everything it took is there. */
 static void took(struct ltz_lane *lane)
 {
@@ -445,6 +447,9 @@ static int64_t claim_after_all(struct ltz_mem *mem, struct ltz_lane *lane, unsig
 	return -ENOSPC;
 }
 
+/* 1 MiB; but nothing more than is needed where others are taking some too: each waits for those before it. */
+#define INLINE_STEP 16u
+
 int64_t ltz__granules_claim(struct ltz_mem *mem, struct ltz_lane *lane, unsigned n)
 {
 	if (n > SHM_RUN_MAX || n > mem->granules)
@@ -454,8 +459,8 @@ int64_t ltz__granules_claim(struct ltz_mem *mem, struct ltz_lane *lane, unsigned
 
 		if (got >= 0)
 			return got;
-		/* Inline, so little: at most 1 MiB more than what is asked for. The service thread takes larger steps. */
-		got = ltz__granules_commit(mem, lane, n, n < 16 ? 16 : n);
+		/* Inline, so little. The service thread takes larger steps. */
+		got = ltz__granules_commit(mem, lane, n, n < INLINE_STEP && !ltz__granules_coming(mem) ? INLINE_STEP : n);
 		if (got < 0)
 			return claim_after_all(mem, lane, n);
 		if (mem->ring)

@@ -64,6 +64,9 @@ void ltz__granules_cut(struct ltz_mem *mem, struct ltz_lane *lane, uint64_t head
  */
 int64_t ltz__granules_commit(struct ltz_mem *mem, struct ltz_lane *lane, unsigned least, unsigned want);
 
+/* About how many granules members are committing just now: FREE soon. */
+uint64_t ltz__granules_coming(const struct ltz_mem *mem);
+
 /*
  * Gives back FREE granules that have been free for age_ns, highest first,
  * at most `most`. Returns how many.

@@ -38,7 +38,7 @@
 #define VISIT_NS 1000000000ull     /* a visitor's whole time                       */
 #define TURN_NS 5000000000ull      /* and of one that waits for its turn           */
 #define FIRST_TICK_NS 300000ull    /* after joining, which ends with a question to ourselves */
-#define WAIT_MAX_NS 1000000000ull  /* a destroyed pool is noticed by then at last  */
+#define WAIT_MAX_NS 6000000000ull  /* a destroyed pool is noticed by then at last  */
 #define ACCEPTS_MAX 16             /* a round, so that ticks get their turn        */
 #define READY_MAX 32
 #define REST_NS 10000000ull

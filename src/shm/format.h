@@ -74,7 +74,8 @@ struct shm_header {
 	uint64_t recovered;    /* dead members settled (fetch_add by the winner of the row's release) */
 	uint64_t resizes;      /* fetch_add by the winner of a resize's end */
 	uint64_t expired;      /* fetch_add by sweeps */
-	uint8_t pad3[32];
+	uint64_t resizer;      /* lease, as janitor: a hint who is about to begin a resize */
+	uint8_t pad3[24];
 
 	/* one line: granules; all three are hints, corrected by the janitor */
 	uint64_t granules_high; /* granules below it may be other than VIRGIN; only raised */
@@ -165,7 +166,8 @@ static_assert(sizeof(struct shm_table_entry) == 32, "two to a line");
 /* In a page of its own before the rows, so that read-only members can map it writable with them. */
 struct shm_members {
 	uint64_t rows_high; /* rows below it may be up; only raised (compare-and-swap) */
-	uint64_t pad[7];
+	uint64_t up_hint;   /* about how many are up; whoever looks at all rows; says how seldom idle members need to look up */
+	uint64_t pad[6];
 	uint64_t guesses;   /* a time: see pool/bucket.h; members that serve joins / compare-and-swap / likewise */
 };
 #define SHM_MEMBERS_OFFSET (131072u - 4096u)

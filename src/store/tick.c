@@ -33,6 +33,8 @@
 #define RECLAIM_SLICE 64u
 #define RECLAIM_MOST  2048u       /* extents of an idle lane a pass         */
 #define SWEEP_FEW     64u         /* rows whose locks are looked at in one go; if there are no more, every TIDY_NS */
+#define IDLE_NS       (6 * MS)    /* for each member: all idle ones together wake up that seldom */
+#define IDLE_MAX_NS   (6000 * MS)
 
 struct tick {
 	uint64_t tidy_at, slow_at; /* pool's clock, ns */
@@ -40,6 +42,7 @@ struct tick {
 	bool sweep_all;
 	struct ltz_adoption adoption; /* under way if its word is not 0 */
 	unsigned look_at;          /* rows from here on are still to be asked whether their member is dead */
+	unsigned up;               /* so many below it are up */
 	bool punched_all;          /* a destroyed pool's memory was given back */
 	uint64_t destroyed_at;
 	uint64_t appetite;         /* granules: what growth has shown to be worth having ready; halved every second */
@@ -63,6 +66,27 @@ void ltz__tick_deinit(struct ltz_mem *mem)
 {
 	free(mem->tick);
 	mem->tick = NULL;
+}
+
+/* ---- leases ---------------------------------------------------------------------- */
+
+static uint64_t lease_make(const struct ltz_mem *mem, uint64_t now_ns)
+{
+	return (uint64_t)mem->row_index << 52 | mem->generation << 24 | ((now_ns >> 26) & 0xffffff);
+}
+
+/* Has this member the lease? Takes it if nobody else has renewed it lately. */
+static bool take_lease(struct ltz_mem *mem, uint64_t *lease, uint64_t now_ns)
+{
+	uint64_t word = load_acquire(lease), mine = lease_make(mem, now_ns);
+
+	if (word >> 24 != mine >> 24 && word) {
+		uint64_t age = (mine - word) & 0xffffff;
+
+		if (age <= LEASE_LATE)
+			return false;
+	}
+	return word == mine || cas_acq_rel(lease, word, mine);
 }
 
 /* ---- the index ------------------------------------------------------------------- */
@@ -127,11 +151,28 @@ static int go_on_resizing(struct ltz_mem *mem, struct tick *tick, struct ltz_lan
 	return result >= 0;
 }
 
+/*
+ * To begin a resize is to walk the whole pool, as its records are counted. All
+ * members are rung for it at about the same time: one does it. 0: it has begun.
+ */
+static int begin_resize(struct ltz_mem *mem, struct ltz_lane *lane, const struct ltz_root *root)
+{
+	unsigned log2;
+	int result;
+
+	if (!take_lease(mem, &mem->header->resizer, ltz__mem_now_ns(mem)))
+		return -EAGAIN;
+	/* many lines but few records: lines left behind by records that are gone; the same size anew is enough */
+	log2 = ltz__map_count(mem) * 2 > root->cur.buckets * 5 ? root->cur.log2 + 1 : root->cur.log2;
+	result = ltz__resize_begin(mem, lane, root, log2);
+	store_release(&mem->header->resizer, 0);
+	return result;
+}
+
 /* Begins a resize that is wanted, or goes on with one. 1: call again soon. */
 static int tend_index(struct ltz_mem *mem, struct tick *tick, struct ltz_lane *lane)
 {
 	struct ltz_root root;
-	unsigned log2;
 
 	if (ltz__table_enter(mem, lane, &root) < 0)
 		return 0;
@@ -139,11 +180,9 @@ static int tend_index(struct ltz_mem *mem, struct tick *tick, struct ltz_lane *l
 		return go_on_resizing(mem, tick, lane, &root);
 	if (!ltz__resize_wanted(&root) || ltz__mem_now_ns(mem) < tick->resize_again_at)
 		return 0;
-	/* many lines but few records: lines left behind by records that are gone; the same size anew is enough */
-	log2 = ltz__map_count(mem) * 2 > root.cur.buckets * 5 ? root.cur.log2 + 1 : root.cur.log2;
-	if (ltz__resize_begin(mem, lane, &root, log2) == 0)
+	if (begin_resize(mem, lane, &root) == 0)
 		return 1;
-	tick->resize_again_at = ltz__mem_now_ns(mem) + TIDY_NS; /* no memory for it: not at every ring */
+	tick->resize_again_at = ltz__mem_now_ns(mem) + TIDY_NS; /* no memory for it, or another does it: not at every ring */
 	return 0;
 }
 
@@ -223,50 +262,51 @@ static bool tidy_lane(struct ltz_mem *mem, struct ltz_lane *lane, bool idle)
 	return true;
 }
 
-/* Returns whether any lane owns anything. */
-static bool tidy_lanes(struct ltz_mem *mem)
+/*
+ * How long an idle member sleeps: not less than `least`, and the longer the
+ * more of them there are. 1,024 that wake up ten times a second need a quarter
+ * of a processor for nothing.
+ */
+static uint64_t idle_ns(const struct ltz_mem *mem, uint64_t least)
 {
-	bool own = false;
+	uint64_t up = load_relaxed(&mem->members->up_hint), wanted = up < SHM_ROWS ? up * IDLE_NS : IDLE_MAX_NS;
+
+	if (wanted > IDLE_MAX_NS)
+		wanted = IDLE_MAX_NS;
+	return wanted > least ? wanted : least;
+}
+
+/* Returns when there may be something to tidy again: soon if a lane is used, later if it only owns memory that others may retire. */
+static uint64_t tidy_lanes(struct ltz_mem *mem)
+{
+	bool own = false, used = false;
 
 	for (unsigned i = 0; i < SHM_LANES; i++) {
 		struct ltz_lane *lane = &mem->lane[i];
 
 		if (!lane_try(lane)) {
-			own = true;
+			used = true;
 			continue;
 		}
 		if (lane->cursor) {
 			bool idle = !lane->used;
 
 			lane->used = 0;
-			own |= !idle || lane->extents > 0;
+			used |= !idle;
+			own |= lane->extents > 0;
 			if (!tidy_lane(mem, lane, idle))
 				continue;
 		}
 		lane_give(lane);
 	}
-	return own;
+	return used ? TIDY_NS : idle_ns(mem, own ? TIDY_NS : 5 * TIDY_NS);
 }
 
 /* ---- the janitor's work ------------------------------------------------------------------ */
 
-static uint64_t lease_make(const struct ltz_mem *mem, uint64_t now_ns)
-{
-	return (uint64_t)mem->row_index << 52 | mem->generation << 24 | ((now_ns >> 26) & 0xffffff);
-}
-
-/* Is this member the janitor? Takes the lease if nobody has renewed it lately. */
 static bool is_janitor(struct ltz_mem *mem, uint64_t now_ns)
 {
-	uint64_t word = load_acquire(&mem->header->janitor), mine = lease_make(mem, now_ns);
-
-	if (word >> 24 != mine >> 24 && word) {
-		uint64_t age = (mine - word) & 0xffffff;
-
-		if (age <= LEASE_LATE)
-			return false;
-	}
-	if (word != mine && !cas_acq_rel(&mem->header->janitor, word, mine))
+	if (!take_lease(mem, &mem->header->janitor, now_ns))
 		return false;
 	LTZ_CRASH_POINT("store.lease_renewed");
 	return true;
@@ -314,17 +354,25 @@ static bool go_on_adopting(struct ltz_mem *mem, struct tick *tick)
 	return false;
 }
 
+static void look_at_all(struct tick *tick) { tick->look_at = tick->up = 0; }
+
 /* Looks at the next rows, until one's member is dead: its adoption begins. */
 static void find_dead(struct ltz_mem *mem, struct tick *tick)
 {
 	unsigned rows = ltz__rows_high(mem), end = tick->look_at + SWEEP_FEW;
 
+	if (tick->look_at >= rows)
+		return;
 	for (; !tick->adoption.word && tick->look_at < rows && tick->look_at < end; tick->look_at++) {
 		uint64_t word;
 
 		if (ltz__member_dead(mem, tick->look_at, &word) > 0)
 			tick->adoption = (struct ltz_adoption){.row = tick->look_at, .word = word};
+		else
+			tick->up += row_up(word);
 	}
+	if (tick->look_at == rows)
+		store_relaxed(&mem->members->up_hint, tick->up);
 }
 
 /* A slice of one look over all rows. Returns whether there is more. */
@@ -342,7 +390,7 @@ bool ltz__settle_row(struct ltz_mem *mem, unsigned row)
 	if (mem->readonly || ltz__mem_destroyed(mem) || ltz__member_dead(mem, row, &word) <= 0)
 		return false;
 	if (tick->adoption.word) {
-		tick->look_at = 0; /* one after the other */
+		look_at_all(tick); /* one after the other */
 		return true;
 	}
 	tick->adoption = (struct ltz_adoption){.row = row, .word = word};
@@ -356,7 +404,7 @@ static bool tidy_pool(struct ltz_mem *mem, struct tick *tick, struct ltz_lane *l
 	uint64_t now_ms = map_now_ms(mem);
 
 	if (slow || ltz__rows_high(mem) <= SWEEP_FEW)
-		tick->look_at = 0;
+		look_at_all(tick);
 	if (slow || tick->sweep_all || now_ms >= tick->sweep_at_ms) {
 		bool all = tick->sweep_all;
 
@@ -413,7 +461,8 @@ static uint64_t bury(struct ltz_mem *mem, struct tick *tick)
 static uint64_t tick_writable(struct ltz_mem *mem, struct tick *tick, struct ltz_lane *lane)
 {
 	uint64_t now = ltz__mem_now_ns(mem);
-	bool slow = now >= tick->slow_at, busy = true;
+	bool slow = now >= tick->slow_at, janitor;
+	uint64_t wait;
 	int more;
 
 	more = tend_index(mem, tick, lane);
@@ -422,23 +471,22 @@ static uint64_t tick_writable(struct ltz_mem *mem, struct tick *tick, struct ltz
 	if (now < tick->tidy_at)
 		return more ? 0 : tick->tidy_at - now;
 	store_release(&mem->row->heartbeat_ms, (uint64_t)ltz__sys_unix_ms());
-	if (is_janitor(mem, now)) {
+	janitor = is_janitor(mem, now);
+	if (janitor) {
 		more |= tidy_pool(mem, tick, lane, slow);
 		if (slow)
 			tidy_slowly(mem, tick, lane, now);
-	} else {
-		busy = false;
 	}
 	if (slow) {
 		tick->slow_at = now + SLOW_NS;
 		tick->appetite /= 2;
 	}
 	lane_give(lane);
-	busy |= tidy_lanes(mem);
+	wait = tidy_lanes(mem);
 	while (!lane_try(lane)) /* only this process' own reclaim takes it, for a moment */
 		ltz__sys_yield();
 	now = ltz__mem_now_ns(mem);
-	tick->tidy_at = now + (busy ? TIDY_NS : 5 * TIDY_NS);
+	tick->tidy_at = now + (janitor ? TIDY_NS : wait);
 	return more ? 0 : tick->tidy_at - now;
 }
 
@@ -450,7 +498,7 @@ uint64_t ltz__tick(struct ltz_mem *mem)
 
 	if (mem->readonly) {
 		store_release(&mem->row->heartbeat_ms, (uint64_t)ltz__sys_unix_ms());
-		return SLOW_NS;
+		return idle_ns(mem, SLOW_NS);
 	}
 	if (ltz__mem_destroyed(mem))
 		return bury(mem, tick);

@@ -112,6 +112,23 @@ TEST(lines_left_by_records_that_are_gone_are_compacted)
 	EXPECT_CLEAN(mem);
 }
 
+TEST(a_resize_that_another_is_about_to_begin_is_left_to_it)
+{
+	struct ltz_mem *mem = pool_new(64 * MIB, 4);
+	unsigned log2 = pool_table(mem).log2;
+
+	fill(mem, 0, 300);
+	store_release(&mem->header->resizer, label_make(7, 0, 1) << 8 | (ltz__mem_now_ns(mem) >> 26 & 0xffffff));
+	for (unsigned i = 0; i < 3; i++)
+		ltz__tick(mem);
+	EXPECT_EQ_U64(pool_table(mem).log2, log2);
+	pool_travel(mem, 2 * SECOND_NS); /* it died over it */
+	settle(mem);
+	EXPECT_TRUE(pool_table(mem).log2 > log2);
+	EXPECT_EQ_U64(load_acquire(&mem->header->resizer), 0);
+	EXPECT_NUMBERS(mem, 300);
+}
+
 TEST(a_resize_that_another_began_is_ended)
 {
 	struct ltz_mem *mem = pool_new(16 * MIB, 9), *other = pool_join_again(mem);
@@ -134,6 +151,23 @@ TEST(memory_comes_ahead_of_need)
 	ltz__tick(mem);
 	EXPECT_TRUE(pool_counts(mem).free >= 16);
 	EXPECT_EQ_U64(load_relaxed(&mem->header->free_hint), pool_counts(mem).free);
+}
+
+TEST(what_others_are_committing_is_not_committed_again)
+{
+	struct ltz_mem *mem = pool_new(64 * MIB, 0), *other = pool_join_again(mem);
+	uint64_t before;
+
+	pool_tick(mem, 2);
+	while (ltz__granules_claim(mem, &mem->lane[LANE_SERVICE], 1) >= 0 && pool_counts(mem).free)
+		;
+	store_release(&other->lane[LANE_SERVICE].shm->taking, 64);
+	before = pool_backed_bytes(mem);
+	pool_tick(mem, 1);
+	EXPECT_TRUE(pool_backed_bytes(mem) <= before);
+	store_release(&other->lane[LANE_SERVICE].shm->taking, 0);
+	pool_tick(mem, 1);
+	EXPECT_TRUE(pool_backed_bytes(mem) >= before + 2 * MIB);
 }
 
 TEST(a_small_pool_is_not_overdrawn_by_what_comes_ahead)
@@ -355,6 +389,45 @@ TEST(each_tick_says_when_the_next_is_wanted)
 		pool_travel(mem, next + SECOND_NS);
 	}
 	EXPECT_TRUE(mem->row->heartbeat_ms >= mem->row->joined_ms);
+}
+
+/* What a member that is not the janitor wants to wait after its tick. */
+static uint64_t wait_with_members(struct ltz_mem *mem, uint64_t up)
+{
+	uint64_t wait;
+
+	store_relaxed(&mem->members->up_hint, up);
+	pool_travel(mem, 7 * SECOND_NS);
+	store_release(&mem->header->janitor, label_make(7, 0, 1) << 8 | (ltz__mem_now_ns(mem) >> 26 & 0xffffff));
+	wait = ltz__tick(mem);
+	EXPECT_TRUE(wait <= 6 * SECOND_NS);
+	return wait;
+}
+
+TEST(idle_members_look_up_the_more_seldom_the_more_there_are)
+{
+	struct ltz_mem *mem = pool_new(64 * MIB, 0);
+	uint64_t few, busy;
+
+	wait_with_members(mem, 2);
+	few = wait_with_members(mem, 2);
+	EXPECT_TRUE(few >= SECOND_NS / 20 && few <= SECOND_NS / 2);
+	EXPECT_TRUE(wait_with_members(mem, 1000) > 5 * SECOND_NS);
+	EXPECT_TRUE(wait_with_members(mem, UINT64_MAX) > 5 * SECOND_NS);
+	fill(mem, 0, 100);
+	busy = wait_with_members(mem, 1000);
+	EXPECT_TRUE(busy <= SECOND_NS / 10); /* it works: what others retire of it is to be had soon */
+}
+
+TEST(how_many_are_up_is_counted_with_the_dead)
+{
+	struct ltz_mem *mem = pool_new(16 * MIB, 0), *other = pool_join_again(mem), *dead = pool_join_again(mem);
+
+	pool_leave(dead);
+	store_relaxed(&mem->members->up_hint, 77);
+	pool_tick(mem, 1);
+	EXPECT_EQ_U64(load_relaxed(&mem->members->up_hint), 2);
+	(void)other;
 }
 
 TEST(wrong_hints_are_put_right_by_ticks)

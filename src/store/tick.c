@@ -46,6 +46,7 @@ struct tick {
 	bool punched_all;          /* a destroyed pool's memory was given back */
 	uint64_t destroyed_at;
 	uint64_t appetite;         /* granules: what growth has shown to be worth having ready; halved every second */
+	uint64_t used;             /* granules at the last look; more now: the pool grows */
 	uint64_t repunch_at;
 	uint64_t resize_again_at;
 	uint64_t resizing, resized; /* under that root: buckets below it are done */
@@ -203,12 +204,16 @@ static uint64_t reserve_wanted(const struct ltz_mem *mem)
  */
 static void commit_ahead(struct ltz_mem *mem, struct tick *tick, struct ltz_lane *lane)
 {
+	uint64_t committed = load_relaxed(&mem->header->committed_hint), used = committed - load_relaxed(&mem->header->free_hint);
 	uint64_t wanted = reserve_wanted(mem);
-	/* what others are committing counts: a thousand members that look at the same moment need it once */
-	int64_t free_now = (int64_t)(load_relaxed(&mem->header->free_hint) + ltz__granules_coming(mem));
+	int64_t free_now = (int64_t)(committed - used);
 
-	if (wanted < tick->appetite)
+	/* only while it grows: else what was just given back would be taken again */
+	if (wanted < tick->appetite && (int64_t)(used - tick->used) > 0)
 		wanted = tick->appetite;
+	tick->used = used;
+	if (free_now < (int64_t)wanted / 2 + 1) /* a thousand members that look at the same moment need it once */
+		free_now += (int64_t)ltz__granules_coming(mem);
 	if (free_now >= (int64_t)wanted / 2 + 1)
 		return;
 	if (free_now < (int64_t)wanted / 4)

@@ -224,6 +224,30 @@ TEST_WITH_LIMIT(memory_goes_back_after_clear, 60)
 	EXPECT_CLEAN(mem);
 }
 
+TEST(what_was_given_back_is_not_taken_again)
+{
+	struct ltz_mem *mem = pool_new(512 * MIB, 0);
+	static const char value[400000];
+	uint64_t least = UINT64_MAX;
+
+	for (uint64_t i = 0; i < 400; i++) { /* grows so fast that 64 MiB are made ready */
+		ASSERT_EQ_INT(put_number(mem, i, value, sizeof(value)), 0);
+		if (i % 40 == 0)
+			ltz__tick(mem);
+	}
+	ASSERT_EQ_INT(ltz__map_clear(mem, NULL), 0);
+	for (unsigned i = 0; i < 12; i++) {
+		uint64_t now;
+
+		pool_travel(mem, 2 * SECOND_NS);
+		settle(mem);
+		now = pool_backed_bytes(mem);
+		EXPECT_TRUE(now <= least);
+		least = now < least ? now : least;
+	}
+	EXPECT_TRUE(least < 8 * MIB);
+}
+
 TEST_WITH_LIMIT(a_peak_of_a_gigabyte_goes_back_to_a_twentieth, 120)
 {
 	struct ltz_mem *mem = pool_new(2048 * MIB, 0);

@@ -118,6 +118,7 @@ enum ltz_outcome {
  *               is another user's
  *   -ENOTSUP    this process is a raw clone of one that uses latzero
  *   -EPROTO     the listener does not speak this version of latzero
+ *   -EBUSY      the pool has 4,096 members, which is as many as it can have
  *   -EKEYREJECTED  not let in: the password is wrong, missing or needless, or
  *               there were too many wrong ones (ltz_retry_after_ms)
  *   -EBADMSG    a record failed its tag: changed by someone without the key.

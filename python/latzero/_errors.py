@@ -8,7 +8,7 @@ Each class also is the built-in error that a generic handler expects:
     ├── PoolExistsError       (FileExistsError)     the name is taken
     ├── AuthenticationError   (PermissionError)     wrong, missing or needless auth_key, or too many tries
     ├── ReadOnlyError         (PermissionError)     a write through a readonly=True handle
-    ├── PoolFullError         (MemoryError)         no memory for this value; the pool stays usable
+    ├── PoolFullError         (MemoryError)         no memory for this value, or no room for one more member; the pool stays usable
     ├── PoolClosedError       (ValueError)          the handle is closed, or the pool was destroyed
     ├── PoolTimeoutError      (TimeoutError)        nobody answered, or nothing came, in time
     ├── IntegrityError                              a record failed its HMAC or AES-GCM tag

@@ -36,6 +36,27 @@ static int read_old(const struct ltz_edit *edit, const struct ltz_old *old, void
 	return 0;
 }
 
+/*
+ * The edit's lane has no room, and nothing was changed. What was deleted comes
+ * free in the slab where it lay, which may be another lane's of this process.
+ */
+static LTZ_NOINLINE int run_elsewhere(struct ltz_edit *edit, int (*run)(struct ltz_edit *edit))
+{
+	struct ltz_mem *mem = edit->mem;
+	struct ltz_lane *full = edit->lane;
+	int result = -ENOSPC;
+
+	for (unsigned i = LANE_FIRST; i < SHM_LANES && result == -ENOSPC; i++) {
+		edit->lane = &mem->lane[i];
+		if (edit->lane == full || !lane_try(edit->lane))
+			continue;
+		if (edit->lane->cursor)
+			result = run(edit);
+		lane_give(edit->lane);
+	}
+	return result;
+}
+
 static int with_lane(struct ltz_mem *mem, struct ltz_edit *edit, int (*run)(struct ltz_edit *edit))
 {
 	int result;
@@ -46,7 +67,7 @@ static int with_lane(struct ltz_mem *mem, struct ltz_edit *edit, int (*run)(stru
 		return -ENOMEM;
 	result = run(edit);
 	lane_give(edit->lane);
-	return result;
+	return unlikely(result == -ENOSPC) ? run_elsewhere(edit, run) : result;
 }
 
 /* Fills the edit's block; a failure becomes the edit's outcome. */

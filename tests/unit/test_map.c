@@ -510,6 +510,27 @@ TEST(a_full_pool_refuses_and_keeps_what_it_has)
 	EXPECT_CLEAN(mem);
 }
 
+TEST(room_in_another_lane_of_the_process_is_room)
+{
+	struct ltz_mem *mem = pool_new(2 * MIB, 0);
+	static char value[500];
+	uint64_t n = 0;
+
+	ltz__lane_hint = LANE_FIRST;
+	while (put_number(mem, n, value, sizeof(value)) == 0)
+		n++;
+	ltz__lane_hint = LANE_FIRST + 1; /* another thread */
+	EXPECT_EQ_INT(put_number(mem, n, value, sizeof(value)), -ENOSPC);
+	for (uint64_t i = 0; i < n; i += 100) {
+		EXPECT_EQ_INT(drop_number(mem, i), 0);
+		EXPECT_EQ_INT(put_number(mem, n + i, value, sizeof(value)), 0);
+	}
+	EXPECT_EQ_U64(ltz__map_count(mem), n);
+	for (unsigned i = 0; i < SHM_LANES; i++)
+		EXPECT_EQ_U64(mem->lane[i].busy, 0);
+	EXPECT_CLEAN(mem);
+}
+
 TEST(a_value_of_almost_the_whole_pool_fits_an_empty_one)
 {
 	struct ltz_mem *mem = pool_new(64 * MIB, 0);

@@ -6,6 +6,7 @@
 #include "store/edit.h"
 #include "store/seal.h"
 #include "store/tick.h"
+#include "sys/sys.h"
 
 #include <errno.h>
 #include <string.h>
@@ -19,6 +20,18 @@ static uint64_t expiry_after(const struct ltz_mem *mem, uint64_t ttl_ms)
 }
 
 static const uint8_t *old_value(const struct ltz_old *old) { return (const uint8_t *)old->record + old->look.value_offset; }
+
+#define LANE_TRIES 64 /* with a yield before each: our service thread has it while it reclaims there */
+
+static bool try_for_a_while(struct ltz_lane *lane)
+{
+	for (unsigned i = 0; i < LANE_TRIES; i++) {
+		if (lane_try(lane))
+			return true;
+		ltz__sys_yield();
+	}
+	return false;
+}
 
 /*
  * The present value to buf, if it has the room; look: its size and type. 0,
@@ -48,7 +61,7 @@ static LTZ_NOINLINE int run_elsewhere(struct ltz_edit *edit, int (*run)(struct l
 
 	for (unsigned i = LANE_FIRST; i < SHM_LANES && result == -ENOSPC; i++) {
 		edit->lane = &mem->lane[i];
-		if (edit->lane == full || !lane_try(edit->lane))
+		if (edit->lane == full || !try_for_a_while(edit->lane))
 			continue;
 		if (edit->lane->cursor)
 			result = run(edit);

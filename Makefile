@@ -17,8 +17,8 @@ PACKAGE := CMakeLists.txt pyproject.toml $(shell find include src python cmake -
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup build test check asan tsan tidy symbols model linear storm crash stop guess bench count demo install clean \
-	build-release build-test build-asan build-tsan build-python
+.PHONY: help setup build test check asan tsan tidy symbols model linear storm crash stop guess limits curve bench count demo install clean \
+	build-release build-test build-asan build-tsan build-limits build-python
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,10 +30,10 @@ $(VENV)/.stamp: scripts/setup.sh requirements-dev.txt
 build: build-release build-python ## the C libraries (build/release) and the Python package (.venv)
 
 test: setup ## everything that a change must pass; ends with `N passed, N failed`
-	@$(RUN) scripts/run_tests.py unit proc oom stress python tidy symbols
+	@$(RUN) scripts/run_tests.py unit proc oom stress limits python tidy symbols
 
 check: setup ## test, instruction counts, and the C tests under the sanitizers
-	@$(RUN) scripts/run_tests.py unit proc oom stress python tidy symbols count asan tsan
+	@$(RUN) scripts/run_tests.py unit proc oom stress limits python tidy symbols count asan tsan
 
 asan: setup ## the C tests with address and undefined behaviour sanitizer
 	@$(RUN) scripts/run_tests.py asan
@@ -69,6 +69,13 @@ stop: build-test ## a member stopped at every instruction, and everybody else at
 
 guess: build-test ## brute force against a locked pool; SECS=60 for each of three attacks
 	@SECS=$(SECS) $(BUILD)/test/tests/test_guessing -v
+
+limits: setup ## 1,024 members, memory that comes and goes, full pools, the killed: measured against their bounds (about ten minutes)
+	@$(RUN) scripts/run_tests.py limits-full
+
+curve: build-limits $(VENV)/.stamp-curve ## draws docs/memory.svg: live, committed and resident memory over time
+	$(BUILD)/limits/tests/limits/curve $(BUILD)/limits/curve.csv
+	$(RUN) tests/limits/plot_memory.py $(BUILD)/limits/curve.csv docs/memory.svg
 
 bench: build-release build-python $(VENV)/.stamp-bench ## the benchmarks (about five minutes); BENCH= more arguments
 	$(RUN) bench/run.py $(BENCH)
@@ -106,9 +113,17 @@ build-tsan: $(VENV)/.stamp
 	@$(CMAKE) -B $(BUILD)/tsan $(TESTED) -DLTZ_SANITIZE=thread >/dev/null
 	@$(call quietly,$(BUILD)/tsan)
 
+build-limits: $(VENV)/.stamp # as users have it: no assertions, no failures on demand
+	@$(CMAKE) -B $(BUILD)/limits -DLTZ_TESTS=ON >/dev/null
+	@cmake --build $(BUILD)/limits --target limits_programs >$(BUILD)/limits/build.log 2>&1 || { cat $(BUILD)/limits/build.log; exit 1; }
+
 build-python: $(VENV)/.stamp-python
 $(VENV)/.stamp-python: $(PACKAGE) $(VENV)/.stamp
 	$(RUN) -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps --force-reinstall .
+	@touch $@
+
+$(VENV)/.stamp-curve: tests/limits/requirements.txt $(VENV)/.stamp
+	$(RUN) -m pip install -q --disable-pip-version-check -r tests/limits/requirements.txt
 	@touch $@
 
 $(VENV)/.stamp-bench: bench/requirements.txt $(VENV)/.stamp

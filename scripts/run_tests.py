@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: MIT
 """Runs sections of the tests and adds up their counts.
 
-    run_tests.py SECTION...     unit proc oom stress python tidy symbols count asan tsan
+    run_tests.py SECTION...     unit proc oom stress limits python tidy symbols count asan tsan limits-full
 
 Each section is built first (by make), then run. A section that cannot be
 built, or a program that ends without its counts, is one failure. The last
 line is `N passed, N failed`; the exit status is 0 if none failed.
 """
 
+import concurrent.futures
 import glob
 import os
 import re
@@ -73,6 +74,20 @@ def run_programs(build, kind):
     return counts
 
 
+def run_limits(build, *options, at_once=1):
+    """The programs of tests/limits; with -q they are small and judge nothing that depends on the machine's speed."""
+    if not make(f"build-{build}"):
+        say(f"  FAILED: build/{build} does not build")
+        return Counts(failed=1)
+    names = sorted(os.path.basename(source)[:-2] for source in glob.glob(os.path.join(ROOT, "tests", "limits", "*.c")))
+    commands = [[os.path.join("build", build, "tests", "limits", name), *options] for name in names if name != "prove"]
+    counts = Counts()
+    with concurrent.futures.ThreadPoolExecutor(at_once) as runners:
+        for one in runners.map(run_counted, commands):
+            counts.add(one)
+    return counts
+
+
 def run_built(build, *kinds):
     if not make(f"build-{build}"):
         say(f"  FAILED: build/{build} does not build")
@@ -121,6 +136,8 @@ SECTIONS = {
     "proc": lambda: run_built("test", "proc"),
     "oom": lambda: run_built("test", "oom"),
     "stress": lambda: run_built("test", "model", "stress", "crash"),
+    "limits": lambda: run_limits("test", "-q", at_once=3),
+    "limits-full": lambda: run_limits("limits"),
     "python": run_python,
     "tidy": lambda: run_counted([sys.executable, "tests/tidy/tidy.py"]),
     "symbols": run_symbols,
@@ -139,7 +156,7 @@ def main(names):
         say(f"== {name}")
         counts = SECTIONS[name]()
         total.add(counts)
-        lines.append(f"{name:8} {counts.passed:5} passed {counts.failed:4} failed {counts.skipped:4} skipped")
+        lines.append(f"{name:11} {counts.passed:5} passed {counts.failed:4} failed {counts.skipped:4} skipped")
     say("== sum")
     say("\n".join(lines))
     say(f"{total.passed} passed, {total.failed} failed")

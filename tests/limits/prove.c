@@ -453,17 +453,20 @@ uint64_t findings(ltz_pool *pool)
 
 int pool_memfd(ltz_pool *pool)
 {
-	int fds[2];
+	int fds[LTZ_EXPORT_FDS];
 
 	NEED_OK(ltz_export(pool, fds));
+	close(fds[1]);
 	return fds[0];
 }
 
 uint64_t backed_bytes(ltz_pool *pool)
 {
 	struct stat status;
+	int memfd = pool_memfd(pool);
 
-	NEED(fstat(pool_memfd(pool), &status) == 0);
+	NEED(fstat(memfd, &status) == 0);
+	close(memfd);
 	return (uint64_t)status.st_blocks * 512;
 }
 

@@ -132,7 +132,7 @@ uint64_t findings(ltz_pool *pool);
 
 /* ---- memory as the kernel counts it -------------------------------------------------------------- */
 
-int pool_memfd(ltz_pool *pool);
+int pool_memfd(ltz_pool *pool); /* the caller's */
 uint64_t backed_bytes(ltz_pool *pool);                     /* of the pool's memfd                        */
 uint64_t status_bytes(pid_t pid, const char *field);       /* of /proc/PID/status; pid 0: this process   */
 uint64_t private_bytes(void);                              /* of this process, shared with nobody        */

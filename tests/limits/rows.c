@@ -100,8 +100,9 @@ int main(int argc, char **argv)
 	gate_open(&join_gate);
 	NEED(WAIT_UNTIL(__atomic_load_n(&board->joined, __ATOMIC_ACQUIRE) == ALTOGETHER / CROWDS * CROWDS, 2 * PATIENCE_NS));
 	rest = SHM_ROWS - 1 - ALTOGETHER / CROWDS * CROWDS;
+	int memfd = pool_memfd(pool);
 	for (unsigned i = 0; i < rest; i++)
-		NEED(attach_once(pool_memfd(pool)));
+		NEED(attach_once(memfd));
 	row_equal(member_count(pool), SHM_ROWS, "members");
 	gate_open(&late_gate);
 	NEED(WAIT_UNTIL(__atomic_load_n(&board->refused, __ATOMIC_ACQUIRE), PATIENCE_NS));

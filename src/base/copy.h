@@ -87,9 +87,14 @@ LTZ_INLINE void copy_from_pool(void *to, const void *from, size_t size) { copy_b
 /* Private -> a block of the pool that is not yet published. */
 LTZ_INLINE void copy_to_pool(void *to, const void *from, size_t size) { copy_bytes(to, from, size); }
 
-/* Zeros a part of the pool that nobody uses; late readers may still look at it. size is a multiple of 8. */
+/*
+ * Zeros a part of the pool that nobody uses; late readers may still look at it.
+ * Release fence: who reads a zero finds, past an acquire, that what was there has
+ * left the index. pairs with: store/read.c:try_slots. size is a multiple of 8.
+ */
 LTZ_INLINE void zero_in_pool(void *to, size_t size)
 {
+	fence_release();
 #if LTZ_TSAN
 	for (size_t i = 0; i < size / 8; i++)
 		store_relaxed((uint64_t *)to + i, 0);

@@ -50,8 +50,9 @@ static void collect_word(struct ltz_mem *mem, const struct ltz_shape *shape, con
 	if (!bits)
 		return;
 	batch->word[batch->words++] = (struct batch_word){extent, word, bits};
+	/* release, as every store to memory that has served before. pairs with: store/read.c:try_slot */
 	for (; bits; bits &= bits - 1, batch->blocks++) {
-		store_relaxed(&at_ref(mem, block_ref(shape, word, (unsigned)__builtin_ctzll(bits)))->version, 0);
+		store_release(&at_ref(mem, block_ref(shape, word, (unsigned)__builtin_ctzll(bits)))->version, 0);
 		LTZ_CRASH_POINT("shm.version_ended");
 	}
 }

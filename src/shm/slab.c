@@ -176,7 +176,8 @@ static int64_t make_extent(struct ltz_mem *mem, struct ltz_lane *lane, enum owne
 		return -ENOSPC;
 	}
 	shm = at_granule(mem, (uint64_t)head);
-	store_relaxed(&shm->due, SHM_NEVER);
+	/* release, all of it: a value that lay here may still be being copied. pairs with: store/read.c:try_slot */
+	store_release(&shm->due, SHM_NEVER);
 	for (uint32_t i = 0; i < words; i++) /* retired, then alloc */
 		store_release(&shm->bits[words + i], 0);
 	for (uint32_t i = 0; i < words; i++)
@@ -191,7 +192,8 @@ static int64_t make_extent(struct ltz_mem *mem, struct ltz_lane *lane, enum owne
 /* Steps 1 to 3. The block's version must read 0 before its alloc bit reads 1, and before any content. */
 LTZ_INLINE void take_block(struct ltz_mem *mem, uint64_t *alloc, uint64_t bit, uint64_t ref)
 {
-	store_relaxed(&at_ref(mem, ref)->version, 0);
+	/* release: in a new extent this may be where a value is still being copied. pairs with: store/read.c:try_slot */
+	store_release(&at_ref(mem, ref)->version, 0);
 	LTZ_CRASH_POINT("shm.version_reset");
 	/* pairs with: shm/adopt.c:adopt_intent (alloc bit, then version) */
 	store_release(alloc, load_relaxed(alloc) | bit);

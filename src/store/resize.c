@@ -173,7 +173,8 @@ static int migrate_slice(struct ltz_mem *mem, struct ltz_lane *lane, const struc
 	}
 	if (*at < root->cur.buckets)
 		return 1;
-	store_relaxed(&root->cur.shm->settled, lines_used(load_relaxed(&root->cur.shm->lines)));
+	/* only a hint; release as every store to memory that has served before. pairs with: store/read.c:try_slot */
+	store_release(&root->cur.shm->settled, lines_used(load_relaxed(&root->cur.shm->lines)));
 	settled = root_make(root->cur.id, root->cur.log2, 0, 0, root_gen(root->word) + 1);
 	LTZ_CRASH_POINT("store.table_settled");
 	if (cas_seq_cst(&mem->header->root, root->word, settled)) { /* R11 */

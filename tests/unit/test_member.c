@@ -278,5 +278,5 @@ static void expect_no_miss(bool fences)
 	EXPECT_EQ_U64(misses, 0);
 }
 
-TEST(a_hazard_and_its_scan_never_both_miss_the_other) { expect_no_miss(false); }
-TEST(a_hazard_and_its_scan_miss_nothing_where_the_kernel_has_no_barrier) { expect_no_miss(true); }
+TEST_WITH_LIMIT(a_hazard_and_its_scan_never_both_miss_the_other, 200) { expect_no_miss(false); }
+TEST_WITH_LIMIT(a_hazard_and_its_scan_miss_nothing_where_the_kernel_has_no_barrier, 200) { expect_no_miss(true); }

@@ -168,7 +168,7 @@ TEST(refs_and_lengths_beyond_the_pool_are_never_followed)
 
 static uint8_t byte_at(uint64_t i) { return (uint8_t)(i * 251 >> 8 ^ i); }
 
-TEST(a_large_value_comes_whole_whatever_its_size)
+TEST_WITH_LIMIT(a_large_value_comes_whole_whatever_its_size, 200)
 {
 	struct ltz_mem *mem = pool_new(128 * MIB, 1);
 	const uint64_t sizes[] = { 16 * MIB - 1, 16 * MIB, 16 * MIB + 1, 33 * MIB + 7 };

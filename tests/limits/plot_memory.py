@@ -20,7 +20,7 @@ LABELS = {
     "SIGKILL": "the other is\nSIGKILLed",
     "clean up": "survivor deletes\nwhat is left",
     "expire": "survivor sets\nauto_clean values",
-    "expired": "all expire,\nnobody calls anything",
+    "expired": "all expire,\nuntouched",
 }
 STYLE = {
     "font.family": "DejaVu Sans", "font.size": 8, "svg.fonttype": "path", "svg.hashsalt": "latzero",

@@ -17,7 +17,7 @@ PACKAGE := CMakeLists.txt pyproject.toml $(shell find include src python cmake -
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup build test check asan tsan tidy symbols model linear storm crash stop guess limits curve bench count demo install clean \
+.PHONY: help setup build test check asan tsan tidy symbols model weak linear storm crash stop guess limits curve bench count demo install clean \
 	build-release build-test build-asan build-tsan build-limits build-python
 
 help: ## this list
@@ -49,6 +49,9 @@ symbols: setup ## what the libraries export
 
 model: ## the SPIN models of the protocols (about ten minutes)
 	@scripts/run_models.sh $(BUILD)/model
+
+weak: ## the protocols' cores under the C11 memory model (needs cargo; about three minutes)
+	@cd tests/model/weak && cargo run --release --quiet --locked --offline
 
 linear: build-test ## histories of many processes, judged by Porcupine (needs go); SEED=
 	@mkdir -p $(BUILD)/linear
